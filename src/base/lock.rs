@@ -1,0 +1,190 @@
+//! A short lock that blocks the thread (three states over a futex, Drepper's "Futexes are tricky", mutex 2).
+//!
+//! For the runtime's own lists, held for tens of instructions. Never held across a switch, and no code of the user
+//! (destructors, closures, `Debug`) runs under it. Locks have ranks; in debug builds taking a lower rank under a higher one
+//! is an error at once instead of a deadlock some day.
+//!
+//! | rank | lock | held while taking |
+//! | --- | --- | --- |
+//! | `RUNTIME` 1 | a runtime's lists of workers and threads | everything below |
+//! | `TIMERS` 2 | one worker's timer heap | nothing |
+//! | `JOIN` 3 | the waker of one join cell | nothing |
+//! | `STACKS` 4 | the shared stack lists | `META` |
+//! | `META` 5 | the shared cell lists | nothing |
+
+use super::atomic::{AtomicU32, Ordering};
+#[cfg(loom)]
+use loom::cell::UnsafeCell;
+#[cfg(not(loom))]
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+
+/// The order in which locks may be taken: only upwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// A runtime's lists of workers and threads.
+    Runtime = 1,
+    /// One worker's timer heap.
+    Timers = 2,
+    /// The waker of one join cell.
+    Join = 3,
+    /// The shared stack lists.
+    Stacks = 4,
+    /// The shared cell lists.
+    Meta = 5,
+}
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+
+/// See the file's documentation.
+pub(crate) struct Lock<T> {
+    /// `FREE`, `HELD`, or `CONTENDED` (held, and somebody may sleep).
+    word: AtomicU32,
+    rank: Rank,
+    /// Guarded by `word`.
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: `word` gives one thread at a time access to `value`.
+unsafe impl<T: Send> Send for Lock<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+impl<T> Lock<T> {
+    /// A free lock.
+    #[cfg(not(loom))]
+    pub(crate) const fn new(rank: Rank, value: T) -> Self {
+        Self { word: AtomicU32::new(FREE), rank, value: UnsafeCell::new(value) }
+    }
+
+    /// A free lock.
+    #[cfg(loom)]
+    pub(crate) fn new(rank: Rank, value: T) -> Self {
+        Self { word: AtomicU32::new(FREE), rank, value: UnsafeCell::new(value) }
+    }
+
+    /// Blocks the thread until the lock is held.
+    #[inline]
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
+        ranks::enter(self.rank);
+        // Acquire pairs with the Release in `Locked::drop`.
+        if self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_slow();
+        }
+        Locked { lock: self }
+    }
+
+    #[cold]
+    fn lock_slow(&self) {
+        for _ in 0..100 {
+            if self.word.load(Ordering::Relaxed) == FREE
+                && self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+            crate::arch::spin_hint();
+        }
+        while self.word.swap(CONTENDED, Ordering::Acquire) != FREE {
+            #[cfg(not(loom))]
+            crate::sys::futex::wait(&self.word, CONTENDED, u64::MAX);
+            #[cfg(loom)]
+            loom::thread::yield_now();
+        }
+    }
+}
+
+/// Evidence that the lock is held.
+pub(crate) struct Locked<'a, T> {
+    lock: &'a Lock<T>,
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        #[cfg(not(loom))]
+        let value = self.lock.value.get();
+        #[cfg(loom)]
+        let value = self.lock.value.get_mut().with(|p| p);
+        // SAFETY: the lock is held as long as `self` lives.
+        unsafe { &*value }
+    }
+}
+
+impl<T> DerefMut for Locked<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        #[cfg(not(loom))]
+        let value = self.lock.value.get();
+        #[cfg(loom)]
+        let value = self.lock.value.get_mut().with(|p| p);
+        // SAFETY: the lock is held as long as `self` lives, and `self` is borrowed exclusively.
+        unsafe { &mut *value }
+    }
+}
+
+impl<T> Drop for Locked<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        ranks::leave(self.lock.rank);
+        let word = &raw const self.lock.word;
+        // Release pairs with the Acquire of the next `lock`.
+        if self.lock.word.swap(FREE, Ordering::Release) == CONTENDED {
+            #[cfg(not(loom))]
+            crate::sys::futex::wake(word, 1);
+        }
+        let _ = word;
+    }
+}
+
+/// The ranks this thread holds; nothing in release builds.
+mod ranks {
+    use super::Rank;
+
+    #[cfg(all(debug_assertions, not(loom)))]
+    mod imp {
+        use super::Rank;
+        use std::cell::Cell;
+
+        #[expect(
+            clippy::disallowed_macros,
+            reason = "debug builds only; locks are never held across a switch"
+        )]
+        mod local {
+            std::thread_local!(pub(super) static HELD: super::Cell<u32> = const { super::Cell::new(0) });
+        }
+
+        // Never inlined: the thread-local's address must not be kept by a goroutine across a switch.
+        #[inline(never)]
+        pub(super) fn enter(rank: Rank) {
+            let bit = 1 << rank as u32;
+            // A thread whose locals are gone already is checked by nobody.
+            let _ = local::HELD.try_with(|held| {
+                let higher = held.get() & !(bit - 1);
+                debug_assert_eq!(higher, 0, "lock of rank {rank:?} taken under ranks {:b}", held.get());
+                held.set(held.get() | bit);
+            });
+        }
+
+        #[inline(never)]
+        pub(super) fn leave(rank: Rank) {
+            let _ = local::HELD.try_with(|held| held.set(held.get() & !(1 << rank as u32)));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn enter(rank: Rank) {
+        #[cfg(all(debug_assertions, not(loom)))]
+        imp::enter(rank);
+        let _ = rank;
+    }
+
+    #[inline(always)]
+    pub(super) fn leave(rank: Rank) {
+        #[cfg(all(debug_assertions, not(loom)))]
+        imp::leave(rank);
+        let _ = rank;
+    }
+}

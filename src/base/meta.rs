@@ -1,0 +1,278 @@
+//! Memory for the runtime's own records: fixed-size blocks that are recycled for ever and never unmapped.
+//!
+//! Goroutines' cells come from here (`routine::cell`). What the users of a block get beyond a free list:
+//!
+//! - **Type-stable memory.** A block keeps its size class for ever, stays mapped, and its first word
+//!   ([`Block::survivor`]) is never touched by the pool. So a stale pointer to a block may still read that word: the
+//!   wake protocol (docs/PROTOCOLS.md) builds on it.
+//! - **Enumeration.** [`for_each_block`] visits every block ever carved, which is how all goroutines are listed without
+//!   a registry that every spawn would have to lock.
+//!
+//! Each worker has a [`Cache`] of free blocks as a plain value: taking or giving one back is a pop or push of a singly
+//! linked list (Bonwick's magazines, one level). Batches move between caches and the shared lists under a lock.
+
+use std::cell::Cell;
+use std::ptr;
+
+use super::lock::{Lock, Rank};
+use crate::sys::{OsError, mem};
+
+/// Block sizes. The smallest is the goroutine cell with 64 bytes for its closure or result.
+pub(crate) const SIZES: [usize; 4] = [192, 320, 576, 1088];
+/// The alignment of every block.
+pub(crate) const ALIGN: usize = 64;
+
+const CHUNK: usize = 256 * 1024;
+/// Blocks that move at once between a cache and the shared list. Not tuned; 32 keeps the lock below 1 ns a block.
+const BATCH: usize = 32;
+
+/// What every block starts with, also while it is free.
+#[repr(C)]
+pub(crate) struct Block {
+    /// The user's; survives being freed. Zero in a block that was never used.
+    pub(crate) survivor: crate::base::atomic::AtomicU64,
+    /// The free list's while the block is free, the user's otherwise.
+    pub(crate) link: crate::base::atomic::AtomicPtr<Block>,
+}
+
+struct Shared {
+    free: [*mut Block; SIZES.len()],
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Clone, Copy)]
+struct Chunk {
+    base: usize,
+    class: usize,
+    /// Bytes carved so far.
+    used: usize,
+}
+
+// SAFETY: the free blocks behind the pointers belong to whoever holds the lock around this.
+unsafe impl Send for Shared {}
+
+#[cfg(not(loom))]
+static SHARED: Lock<Shared> =
+    Lock::new(Rank::Meta, Shared { free: [ptr::null_mut(); SIZES.len()], chunks: Vec::new() });
+
+/// The smallest class whose blocks hold `bytes`.
+pub(crate) const fn class_of(bytes: usize) -> Option<usize> {
+    let mut class = 0;
+    while class < SIZES.len() {
+        if bytes <= SIZES[class] {
+            return Some(class);
+        }
+        class += 1;
+    }
+    None
+}
+
+fn link_of(block: *mut Block) -> *mut Block {
+    // SAFETY: blocks stay mapped for ever and are carved zeroed, which is a valid Block.
+    let block = unsafe { &*block };
+    block.link.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+fn set_link(block: *mut Block, to: *mut Block) {
+    // SAFETY: as in `link_of`; the block is free and ours.
+    let block = unsafe { &*block };
+    block.link.store(to, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Takes up to `count` blocks of `class` as a list; at least one, or the kernel's refusal.
+#[cfg(not(loom))]
+fn take_shared(class: usize, count: usize) -> Result<(*mut Block, usize), OsError> {
+    let mut shared = SHARED.lock();
+    let mut head = ptr::null_mut();
+    let mut taken = 0;
+    while taken < count && !shared.free[class].is_null() {
+        let block = shared.free[class];
+        shared.free[class] = link_of(block);
+        set_link(block, head);
+        head = block;
+        taken += 1;
+    }
+    if taken > 0 {
+        return Ok((head, taken));
+    }
+    let size = SIZES[class];
+    let open = shared.chunks.iter().rposition(|chunk| chunk.class == class && chunk.used + size <= CHUNK);
+    let open = match open {
+        Some(index) => index,
+        None => {
+            let base = mem::map(CHUNK)?;
+            shared.chunks.push(Chunk { base, class, used: 0 });
+            shared.chunks.len() - 1
+        }
+    };
+    let chunk = &mut shared.chunks[open];
+    while taken < count && chunk.used + size <= CHUNK {
+        let block = (chunk.base + chunk.used) as *mut Block;
+        chunk.used += size;
+        set_link(block, head);
+        head = block;
+        taken += 1;
+    }
+    Ok((head, taken))
+}
+
+#[cfg(not(loom))]
+fn give_shared(class: usize, mut head: *mut Block, count: usize) {
+    let mut shared = SHARED.lock();
+    for _ in 0..count {
+        let next = link_of(head);
+        set_link(head, shared.free[class]);
+        shared.free[class] = head;
+        head = next;
+    }
+}
+
+/// Visits every block ever carved, free or not, with its size class. The visitor runs without a lock.
+#[cfg(not(loom))]
+pub(crate) fn for_each_block(mut visit: impl FnMut(*mut Block, usize)) {
+    let chunks = SHARED.lock().chunks.clone();
+    for chunk in chunks {
+        let size = SIZES[chunk.class];
+        for offset in (0..chunk.used).step_by(size) {
+            visit((chunk.base + offset) as *mut Block, chunk.class);
+        }
+    }
+}
+
+/// Takes one block without a cache: for plain threads.
+#[cfg(not(loom))]
+pub(crate) fn take_one(class: usize) -> Result<*mut Block, OsError> {
+    take_shared(class, 1).map(|(block, _)| block)
+}
+
+/// Gives one block back without a cache. Nothing but stale readers of the survivor word may know it any more.
+#[cfg(not(loom))]
+pub(crate) fn give_one(block: *mut Block, class: usize) {
+    set_link(block, ptr::null_mut());
+    give_shared(class, block, 1);
+}
+
+/// A worker's own free blocks. Owned by one thread.
+pub(crate) struct Cache {
+    lists: [List; SIZES.len()],
+}
+
+struct List {
+    head: Cell<*mut Block>,
+    /// The length of the list behind `head`.
+    count: Cell<usize>,
+}
+
+#[cfg(not(loom))]
+impl Cache {
+    /// An empty cache.
+    pub(crate) fn new() -> Self {
+        Self {
+            lists: std::array::from_fn(|_| List { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }),
+        }
+    }
+
+    /// Takes a block.
+    #[inline(always)]
+    pub(crate) fn take(&self, class: usize) -> Result<*mut Block, OsError> {
+        let list = &self.lists[class];
+        let block = list.head.get();
+        if block.is_null() {
+            return self.take_slow(class);
+        }
+        list.head.set(link_of(block));
+        list.count.set(list.count.get() - 1);
+        Ok(block)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, class: usize) -> Result<*mut Block, OsError> {
+        let (head, count) = take_shared(class, BATCH)?;
+        let list = &self.lists[class];
+        list.head.set(link_of(head));
+        list.count.set(count - 1);
+        Ok(head)
+    }
+
+    /// Gives a block back. Nothing but stale readers of the survivor word may know it any more.
+    #[inline(always)]
+    pub(crate) fn give(&self, block: *mut Block, class: usize) {
+        let list = &self.lists[class];
+        set_link(block, list.head.get());
+        list.head.set(block);
+        list.count.set(list.count.get() + 1);
+        if list.count.get() >= 2 * BATCH {
+            self.give_slow(class);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_slow(&self, class: usize) {
+        let list = &self.lists[class];
+        let head = list.head.get();
+        let mut last = head;
+        for _ in 1..BATCH {
+            last = link_of(last);
+        }
+        list.head.set(link_of(last));
+        list.count.set(list.count.get() - BATCH);
+        give_shared(class, head, BATCH);
+    }
+
+    /// Gives everything back: the worker ends.
+    pub(crate) fn flush(&self) {
+        for (class, list) in self.lists.iter().enumerate() {
+            if list.count.get() > 0 {
+                give_shared(class, list.head.get(), list.count.get());
+                list.head.set(ptr::null_mut());
+                list.count.set(0);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn classes_hold_what_they_say() {
+        assert_eq!(class_of(1), Some(0));
+        assert_eq!(class_of(192), Some(0));
+        assert_eq!(class_of(193), Some(1));
+        assert_eq!(class_of(1088), Some(3));
+        assert_eq!(class_of(1089), None);
+    }
+
+    #[test]
+    fn blocks_are_distinct_aligned_and_come_back() {
+        let cache = Cache::new();
+        let blocks: Vec<_> = (0..1000).map(|i| cache.take(i % SIZES.len()).expect("memory")).collect();
+        let distinct: HashSet<_> = blocks.iter().map(|b| *b as usize).collect();
+        assert_eq!(distinct.len(), blocks.len());
+        assert!(blocks.iter().all(|b| *b as usize % ALIGN == 0));
+        for (i, block) in blocks.iter().enumerate() {
+            cache.give(*block, i % SIZES.len());
+        }
+        cache.flush();
+        let mut seen = HashSet::new();
+        for_each_block(|block, _| {
+            seen.insert(block as usize);
+        });
+        assert!(distinct.is_subset(&seen));
+    }
+
+    #[test]
+    fn the_survivor_word_survives() {
+        let block = take_one(0).expect("memory");
+        // SAFETY: blocks stay mapped, and this one is ours.
+        let word = unsafe { &(*block).survivor };
+        word.store(77, std::sync::atomic::Ordering::Relaxed);
+        give_one(block, 0);
+        assert_eq!(word.load(std::sync::atomic::Ordering::Relaxed), 77);
+        word.store(0, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,99 @@
+//! Goroutines for Rust: stackful green threads, scheduled M:N over a few OS threads, on stacks that start small and grow in place. Sound for
+//! all safe code.
+//!
+//! ```
+//! use greenroutine::go;
+//!
+//! greenroutine::run(|| {
+//!     let squares: Vec<_> = (0..1000_u64).map(|n| go(move || n * n)).collect();
+//!     let sum: u64 = squares.into_iter().map(|square| square.join().unwrap()).sum();
+//!     assert_eq!(sum, 332_833_500);
+//! });
+//! ```
+//!
+//! Everything works from goroutines and from plain threads: a blocking call parks the goroutine when there is one, and blocks the thread otherwise.
+//!
+//! # Migration
+//!
+//! Rust cannot check that what lies on a suspended stack may change threads: a reference to a thread-local, or a guard that is bound to its
+//! thread, that wakes elsewhere is undefined behaviour. So by default a goroutine stays on the worker that first ran it, and idle workers steal
+//! goroutines that have not started (*home mode*). That is sound for all safe code. Programs that keep no such state across blocking
+//! calls may let started goroutines move as well: [`runtime::Builder::free_migration`], which is `unsafe` for that reason.
+//!
+//! # Panics
+//!
+//! A panic ends its goroutine and nothing else; [`JoinHandle::join`] returns it. A panic in a destructor that runs because of a panic
+//! aborts, as in std. A goroutine may block while it unwinds; its thread's panic count does not show that to others.
+//!
+//! # Life of a goroutine
+//!
+//! [`go`] → [`sched::spawn`] takes a cell ([`routine::cell`]) and puts the closure into it ([`routine::place`]) → the worker's deque
+//! ([`sched::queue`]), and somebody is woken if need be ([`sched::idle`]) → this worker, or a thief ([`sched::steal`]), gives it a stack
+//! ([`stack::cache`], [`stack::arena`]) and resumes its slot ([`routine::slot`]) → [`routine::body`] runs the closure → it parks
+//! ([`sched::park`]): the worker commits the wait after the switch → somebody claims the wait ([`routine::wake`]) and makes it ready
+//! ([`sched::ready`]) → … → it ends: the result is published ([`routine::life`]), the joiner is claimed, and the worker takes the stack back.
+//!
+//! # Layers
+//!
+//! Imports point down only; `tests/layering.rs` holds the same table.
+//!
+//! | layer | modules | may import |
+//! | --- | --- | --- |
+//! | 0 | `arch`, `sys` | each other downwards: `sys` may use `arch` |
+//! | 1 | `base` | 0 |
+//! | 2 | `stack`, `timer` | 0, 1 |
+//! | 3 | `routine` | 0 to 2 |
+//! | 4 | `sched` | 0 to 3 |
+//! | 5 | `go` (public as `task`), `time` | 0 to 4, and each other where listed |
+//! | 6 | `diag`, `runtime` | all |
+//!
+//! # Glossary
+//!
+//! - **goroutine**: what users spawn; in the code, a *task* (which may also be a plain thread that waits).
+//! - **cell**: the record of a task. **slot**: the memory of one stack, with a header at its top.
+//! - **worker**: a thread that runs goroutines. **home**: the worker a goroutine belongs to. **spare**: a worker that stands in for a stuck one.
+//! - **next slot**: the goroutine a worker runs next, by direct handoff. **inbox**: goroutines woken from elsewhere. **injector**: goroutines spawned
+//!   from outside.
+//! - **park / claim / ready**: a task waits / somebody wins the right to wake it / it is put into a queue.
+//! - **episode**: the number of one wait of one cell. **ticket**: a task and an episode.
+//! - **credit**: the right to one stack slot.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("greenroutine runs on Linux");
+
+#[cfg(not(loom))]
+mod arch;
+#[cfg(not(loom))]
+mod base;
+#[cfg(not(loom))]
+mod diag;
+#[cfg(not(loom))]
+mod go;
+#[cfg(not(loom))]
+mod routine;
+#[cfg(not(loom))]
+mod sched;
+#[cfg(not(loom))]
+mod stack;
+#[cfg(not(loom))]
+mod sys;
+#[cfg(not(loom))]
+mod timer;
+
+#[cfg(not(loom))]
+pub mod runtime;
+#[cfg(not(loom))]
+pub mod time;
+
+#[cfg(not(loom))]
+pub mod task {
+    //! Goroutines: spawning with options, handles, scopes, parking, cancellation, goroutine-local values.
+    pub use crate::go::{
+        Builder, Handle, Id, JoinError, JoinHandle, LocalKey, Scope, ScopedJoinHandle, current, goexit,
+        panicking, park, park_timeout, scope, sleep, yield_now,
+    };
+}
+#[cfg(not(loom))]
+pub use crate::go::{JoinError, JoinHandle, go, scope, yield_now};
+#[cfg(not(loom))]
+pub use crate::runtime::{Runtime, run};

@@ -1,0 +1,169 @@
+//! What runs on a slot: take the goroutine, run its closure, catch what it throws, publish the end.
+//!
+//! Everything of the user's runs here, on the goroutine's own stack: the closure, the destructors of an unread result and of
+//! task locals, a joiner's `Waker`. So all of it may block. The worker gets the rest as plain data ([`Ended`]).
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use super::cell::{Outcome, Task, TaskRef};
+use super::life::Finish;
+use super::place;
+use super::slot::{Ended, SlotRef};
+use super::unwind::Unwound;
+use super::wake::{Reason, Ticket};
+use crate::base::{AbortGuard, fatal};
+
+/// Runs the goroutine of the slot from its start to its end.
+pub(crate) fn slot_main(slot: SlotRef) {
+    // No panic leaves this function: below it are the runtime's own frames.
+    let guard = AbortGuard;
+    let task = slot.task();
+    run(task);
+    drop_locals(task);
+    let ended = finish(task);
+    slot.ended.set(ended);
+    std::mem::forget(guard);
+}
+
+fn run(task: TaskRef) {
+    if task.is_cancelled() {
+        // Cancelled before it started: it never runs, but what it captured is dropped, here, where that may block.
+        task.outcome.set(Outcome::Cancelled);
+        let dropped = panic::catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the goroutine has not run, so the payload holds the closure, and this is the goroutine.
+            unsafe { place::drop_closure(task) }
+        }));
+        if let Err(payload) = dropped {
+            end_unwound(task, payload);
+        }
+        return;
+    }
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: this is the goroutine, at its start: the payload holds the closure.
+        unsafe { place::run(task) }
+    }));
+    if let Err(payload) = result {
+        end_unwound(task, payload);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end_unwound(task: TaskRef, payload: Box<dyn std::any::Any + Send>) {
+    match Unwound::from_payload(payload) {
+        Unwound::Cancelled => task.outcome.set(Outcome::Cancelled),
+        Unwound::Goexit => task.outcome.set(Outcome::Goexit),
+        // SAFETY: the closure was taken out and no result was put, so the payload holds nothing.
+        Unwound::Panic(payload) => unsafe { place::put_panic(task, payload) },
+    }
+}
+
+/// Drops the task locals while the goroutine is still one: their destructors may use other locals, and block.
+fn drop_locals(task: TaskRef) {
+    let extras = task.extras.load(Ordering::Relaxed);
+    if extras.is_null() {
+        return;
+    }
+    loop {
+        // SAFETY: the extras are the goroutine's own; the borrow ends before the value is dropped, because its destructor may
+        // make another local.
+        let value = unsafe { (*extras).locals.pop() };
+        let Some(value) = value else { break };
+        if panic::catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+            fatal!("greenroutine: fatal: a task local panicked on destruction\n");
+        }
+    }
+}
+
+/// Publishes the end. After `life.finish()` the cell is only ours if that says so.
+fn finish(task: TaskRef) -> Ended {
+    let scope = task.scope.get();
+    let mut ended = Ended::default();
+    match task.life.finish() {
+        Finish::Left => {}
+        Finish::Detached => {
+            // Nobody will read the result: it is dropped while the goroutine still runs.
+            release_result(task);
+            if task.life.finish_detached() {
+                ended.free = Some(task);
+            }
+        }
+        Finish::Joiner => {
+            ended.joiner = wake_joiner(task);
+            if ended.joiner.is_none() && task.life.drop_refs(1) {
+                ended.free = Some(task);
+            }
+        }
+    }
+    if !scope.is_null() {
+        // SAFETY: the scope's owner waits for this child's decrement, which is in `done`.
+        let scope = unsafe { &*scope };
+        ended.owner = scope.done();
+    }
+    ended
+}
+
+/// Claims the registered joiner. If that succeeds, our reference of the cell is the joiner's now.
+fn wake_joiner(task: TaskRef) -> Option<TaskRef> {
+    // Relaxed: `life.finish` acquired what `register` released.
+    let joiner = task.joiner.0.load(Ordering::Relaxed);
+    let word = task.joiner.1.load(Ordering::Relaxed);
+    if joiner.is_null() {
+        // SAFETY: registered as a raw box by `set_waker`, and ours since `done` was set.
+        let waker = unsafe { Box::from_raw(word as *mut Waker) };
+        if panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+            fatal!("greenroutine: fatal: the waker of a JoinHandle panicked\n");
+        }
+        return None;
+    }
+    // SAFETY: cells are mapped for ever, and a stale ticket claims nothing.
+    let joiner: TaskRef = unsafe { &*joiner };
+    Ticket { task: joiner, episode: word }.claim(Reason::Joined)
+}
+
+/// Drops what the goroutine left, as std does for a thread's result; a panic that nobody joined goes to the scope.
+pub(crate) fn release_result(task: &Task) {
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the result is the caller's by the rule of `life`: the handle's owner after `done`, or the goroutine without
+        // a handle.
+        let panic = unsafe { place::drop_result(task) };
+        let Some(payload) = panic else { return };
+        let scope = task.scope.get();
+        if scope.is_null() {
+            return drop(payload);
+        }
+        // SAFETY: whoever drops the handle of a scoped goroutine does so inside the scope; the goroutine itself is before its
+        // decrement.
+        let scope = unsafe { &*scope };
+        drop(scope.keep_panic(payload));
+    }));
+    if dropped.is_err() {
+        fatal!("greenroutine: fatal: a goroutine's result panicked on destruction\n");
+    }
+}
+
+/// Frees what a cell owns apart from its payload. The caller holds the only reference and gives the block back.
+pub(crate) fn end_cell(task: &Task) {
+    let extras = task.extras.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    if !extras.is_null() {
+        // SAFETY: made by Box::into_raw in `extras_mut`; the locals are gone, the name goes now.
+        drop(unsafe { Box::from_raw(extras) });
+    }
+    task.life.end();
+}
+
+/// Ends a goroutine that got no stack. Runs on the worker: what the closure captured is dropped there, and if that blocks, the
+/// worker does.
+pub(crate) fn refuse(task: TaskRef, error: crate::stack::StackError) -> Ended {
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the goroutine has not run, so the payload holds the closure, and its worker is the only one to have it.
+        unsafe { place::drop_closure(task) }
+    }));
+    // A panic of the destructor has been reported by the hook; the refusal is the more useful outcome.
+    drop(dropped);
+    // SAFETY: the payload is empty now.
+    unsafe { place::put_refusal(task, error) };
+    finish(task)
+}

@@ -1,0 +1,213 @@
+//! [`Task`]: the record of one goroutine, and of a plain thread while it uses the library.
+//!
+//! A cell is apart from the stack. Goroutines that have not started and goroutines that have ended need no stack, so ten thousand
+//! spawned at once take ten thousand small cells, next to each other, and one hot stack after the other; in the design
+//! where closure and result lie in the stack slot (64 MiB apart: a page, a page table and a TLB entry each) the same batch
+//! touched five cold cache lines a goroutine.
+//!
+//! ```text
+//! 0      wake word (survives; see `wake`)   8  link      16 life, cancel     24 token, futex
+//! 32     slot, home, runtime, vtable        64 id, spawn site, scope, extras
+//! 96     joiner                             112 limits and small state
+//! 128    payload: first the closure, then the result (`place`)
+//! ```
+//!
+//! Who may touch what, and when:
+//!
+//! | field | guard |
+//! | --- | --- |
+//! | `wake`, `life`, `cancel`, `token`, `futex`, `link` | atomics; protocols in `wake`, `life`, `sched` |
+//! | `slot`, `id`, `runtime`, `site` | written before the cell is published or by the worker that starts it; read by dumps at any time |
+//! | `home`, `reason`, `pins`, `hidden_panics` | the worker that runs the goroutine; the claimant while it is blocked |
+//! | `scope`, `vtable`, `class` | constant from spawn to the free |
+//! | `joiner` | the handle's owner while `JOINER` is clear, the finisher once `DONE` is set (`life`) |
+//! | `extras` | the goroutine itself; `name` in it is constant and anybody's to read who holds a reference |
+//! | payload, `outcome` | the goroutine until `DONE`, then the last or only owner of a reference |
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::life::Life;
+use super::locals::Locals;
+use super::place::Vtable;
+use super::scope::ScopeData;
+use super::slot::Slot;
+use super::wake::{Reason, WakeWord};
+use crate::base::meta::{self, Block, SIZES};
+
+/// Goroutine or thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Runs on a stack slot; made ready by a queue.
+    Goroutine,
+    /// A plain thread; made ready by its futex.
+    Thread,
+}
+
+/// How a goroutine ended, which says what the payload holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Outcome {
+    /// Not ended: the payload holds the closure, or nothing once it runs.
+    None,
+    /// The payload holds the value.
+    Value,
+    /// The payload holds the `Box<dyn Any + Send>` of the panic.
+    Panic,
+    /// Cancelled; the payload holds nothing.
+    Cancelled,
+    /// Ended by `goexit`; the payload holds nothing.
+    Goexit,
+    /// Never started: the payload holds a `Box<StackError>`.
+    NoStack,
+    /// The value was taken.
+    Taken,
+}
+
+/// What few goroutines have.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) locals: Locals,
+}
+
+/// See the file's documentation.
+#[repr(C, align(64))]
+pub(crate) struct Task {
+    pub(crate) wake: WakeWord,
+    /// The list the task is in: a run queue, an inbox, or the free list of cells. One at a time.
+    pub(crate) link: AtomicPtr<Task>,
+    pub(crate) life: Life,
+    /// Not 0 once `cancel` was called.
+    pub(crate) cancel: AtomicU32,
+    /// 1: an `unpark` that no `park` has taken yet.
+    pub(crate) token: AtomicU32,
+    /// A thread's sleep: 1 once it was made ready.
+    pub(crate) futex: AtomicU32,
+    pub(crate) slot: AtomicPtr<Slot>,
+    /// The worker (`sched::WorkerShared`) it belongs to, from its first run.
+    pub(crate) home: Cell<*const ()>,
+    /// The runtime (`sched::Core`), which lives until all of its goroutines have ended.
+    pub(crate) runtime: AtomicPtr<()>,
+    pub(crate) vtable: Cell<&'static Vtable>,
+    pub(crate) id: AtomicU64,
+    pub(crate) site: Cell<&'static Location<'static>>,
+    pub(crate) scope: Cell<*const ScopeData>,
+    pub(crate) extras: AtomicPtr<Extras>,
+    /// A ticket (task, episode), or null and a raw `Box<Waker>`.
+    pub(crate) joiner: (AtomicPtr<Task>, AtomicU64),
+    pub(crate) stack_max: Cell<u32>,
+    /// Panics of this goroutine that its thread's count does not show while it is suspended (`sched::panics`).
+    pub(crate) hidden_panics: Cell<u16>,
+    /// Reasons to stay on the present worker in free mode.
+    pub(crate) pins: Cell<u16>,
+    pub(crate) reason: Cell<Reason>,
+    pub(crate) outcome: Cell<Outcome>,
+    pub(crate) kind: Cell<Kind>,
+    /// Size class of the block (`base::meta`).
+    pub(crate) class: Cell<u8>,
+    /// Set until the first run: the goroutine counts as not started.
+    pub(crate) fresh: Cell<bool>,
+    /// Whether it may only run on its `home`, in free mode too. Written by the worker that runs or suspends it, read by the
+    /// claimant.
+    pub(crate) bound: AtomicBool,
+}
+
+// SAFETY: the table in the file's documentation says, field by field, which thread may touch the fields that are not
+// atomics, and that access moves between threads by a queue, a claim or `life`, all of which order it.
+unsafe impl Sync for Task {}
+
+/// A cell. `'static` because blocks are never unmapped; that a *goroutine* is still the same one follows from a
+/// reference (`life`) or an episode (`wake`).
+pub(crate) type TaskRef = &'static Task;
+
+/// Offset of the payload in a cell.
+pub(crate) const PAYLOAD: usize = 128;
+
+const _: () = {
+    assert!(size_of::<Task>() <= PAYLOAD, "the payload starts after the record");
+    assert!(std::mem::offset_of!(Task, wake) == std::mem::offset_of!(Block, survivor));
+    assert!(std::mem::offset_of!(Task, link) == std::mem::offset_of!(Block, link));
+    assert!(align_of::<Task>() <= meta::ALIGN);
+};
+
+impl Task {
+    /// Bytes of payload that cells of `class` have.
+    pub(crate) const fn payload_of(class: usize) -> usize {
+        SIZES[class] - PAYLOAD
+    }
+
+    /// Where the payload lies.
+    #[inline(always)]
+    pub(crate) fn payload(&self) -> *mut u8 {
+        std::ptr::from_ref(self).cast::<u8>().cast_mut().wrapping_add(PAYLOAD)
+    }
+
+    /// Whether two references are to the same cell.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Task) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    /// The cell as a block, to free it.
+    #[inline(always)]
+    pub(crate) fn block(&self) -> *mut Block {
+        std::ptr::from_ref(self).cast::<Block>().cast_mut()
+    }
+
+    /// The cell in a block: everything but the wake word is set up by `init`.
+    #[inline(always)]
+    pub(crate) fn from_block(block: *mut Block) -> TaskRef {
+        // SAFETY: blocks are mapped for ever, aligned to 64 and at least as large as a Task; bytes that were never used are
+        // zero, which is valid for every field but `vtable` and `site`, and those are written by `init` before they are
+        // read: through this reference nobody reads them earlier.
+        unsafe { &*block.cast::<Task>() }
+    }
+
+    /// The slot it runs on, once it has started.
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> Option<&'static Slot> {
+        let slot = self.slot.load(Ordering::Relaxed);
+        // SAFETY: null, or a slot, which is mapped for ever; it is this goroutine's until it ends.
+        unsafe { slot.as_ref() }
+    }
+
+    /// Whether `cancel` was called.
+    #[inline(always)]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed) != 0
+    }
+
+    /// The extras, made when they are first needed. Only the goroutine itself (or the spawner, before) calls this.
+    pub(crate) fn extras_mut(&self) -> *mut Extras {
+        let extras = self.extras.load(Ordering::Relaxed);
+        if !extras.is_null() {
+            return extras;
+        }
+        let new = Box::into_raw(Box::default());
+        // Release pairs with the Acquire of a dump that wants the name.
+        self.extras.store(new, Ordering::Release);
+        new
+    }
+
+    /// The name given by the builder.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let extras = self.extras.load(Ordering::Acquire);
+        if extras.is_null() {
+            return None;
+        }
+        // SAFETY: the box lives until the cell is freed, and the caller holds a reference of the cell; `name` is constant.
+        let name = unsafe { &(*extras).name };
+        name.as_deref()
+    }
+}
+
+/// Ids are given out in runs of 64 a worker; this is where the runs come from. 0 is no goroutine.
+static NEXT_ID: AtomicUsize = AtomicUsize::new(1);
+
+/// A run of `count` fresh ids.
+pub(crate) fn fresh_ids(count: u64) -> u64 {
+    NEXT_ID.fetch_add(count as usize, Ordering::Relaxed) as u64
+}

@@ -1,0 +1,148 @@
+//! Who may wake a waiter. One word per task, [`WakeWord`], and a rule: whoever changes it from blocked to running with a
+//! compare-and-swap has *claimed* the waiter and must make it ready; everybody else leaves it alone.
+//!
+//! ```text
+//!   63                     8   7           6..1      0
+//!  +------------------------+-------------+---------+---------+
+//!  | episode                | cancellable | wait    | blocked |
+//!  +------------------------+-------------+---------+---------+
+//! ```
+//!
+//! The episode counts the waits of the *cell*, over all goroutines that ever had it, and never goes back; the word lives
+//! in the block's survivor word ([`crate::base::meta`]). So a [`Ticket`] (task, episode) may be kept and used at any time
+//! later: if the wait it names is over, the claim fails, even if the goroutine ended and its cell serves another one.
+//!
+//! | from | to | by | ordering |
+//! | --- | --- | --- | --- |
+//! | running | blocked (episode e) | the owner's worker, after the switch: [`WakeWord::begin`] | Release store |
+//! | blocked (e) | running (e + 1) | whoever wins: [`WakeWord::claim`] and its kin | AcqRel compare-and-swap |
+//!
+//! Cancelling needs a full fence between "blocked" and reading the cancel flag; see `base::fence` and docs/PROTOCOLS.md.
+
+use super::cell::TaskRef;
+use crate::base::atomic::{AtomicU64, Ordering};
+
+const BLOCKED: u64 = 1;
+const WAIT_SHIFT: u32 = 1;
+const WAIT_MASK: u64 = 0b11_1111 << WAIT_SHIFT;
+const CANCELLABLE: u64 = 1 << 7;
+const EPISODE_SHIFT: u32 = 8;
+
+/// What a task waits for: said in dumps, and checked by wakers that have no ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wait {
+    /// `task::park`.
+    Park = 1,
+    /// The end of a scope's children.
+    Scope = 2,
+    /// The end of another goroutine.
+    Join = 3,
+    /// Time.
+    Sleep = 4,
+}
+
+impl Wait {
+    /// The words of goroutine dumps.
+    pub(crate) fn words(code: u8) -> &'static str {
+        match code {
+            1 => "park",
+            2 => "scope wait",
+            3 => "join",
+            4 => "sleep",
+            _ => "wait",
+        }
+    }
+}
+
+/// Why a wait ended. Written by the claimant, read by the waiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reason {
+    /// What was waited for happened.
+    Ready = 0,
+    /// The deadline passed.
+    TimedOut = 1,
+    /// The task was cancelled.
+    Cancelled = 2,
+    /// The goroutine that was joined handed over its reference of the cell as well.
+    Joined = 3,
+}
+
+/// See the file's documentation.
+#[repr(transparent)]
+pub(crate) struct WakeWord(AtomicU64);
+
+impl WakeWord {
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Begins a wait and returns its episode. Only the owner's side calls this, and only while running.
+    #[inline(always)]
+    pub(crate) fn begin(&self, wait: Wait, cancellable: bool) -> u64 {
+        // Relaxed: the last writer was the claimant, whose ready() the owner's side has seen.
+        let episode = self.0.load(Ordering::Relaxed) >> EPISODE_SHIFT;
+        let flags = BLOCKED | ((wait as u64) << WAIT_SHIFT) | if cancellable { CANCELLABLE } else { 0 };
+        // Release pairs with the Acquire of a claim: a claimant sees everything the waiter did.
+        self.0.store(episode << EPISODE_SHIFT | flags, Ordering::Release);
+        episode
+    }
+
+    /// Claims the wait named by `episode`; false if it is over.
+    #[inline]
+    pub(crate) fn claim(&self, episode: u64) -> bool {
+        self.claim_if(|word| word >> EPISODE_SHIFT == episode)
+    }
+
+    /// Claims whatever wait of this kind is on.
+    pub(crate) fn claim_wait(&self, wait: Wait) -> bool {
+        self.claim_if(|word| (word & WAIT_MASK) >> WAIT_SHIFT == wait as u64)
+    }
+
+    /// Claims whatever wait is on, if it may be cancelled.
+    pub(crate) fn claim_cancellable(&self) -> bool {
+        self.claim_if(|word| word & CANCELLABLE != 0)
+    }
+
+    #[inline(always)]
+    fn claim_if(&self, wanted: impl Fn(u64) -> bool) -> bool {
+        // SeqCst load: in `unpark` and in a scope's last child this is the second half of a store-buffering pattern.
+        let mut word = self.0.load(Ordering::SeqCst);
+        while word & BLOCKED != 0 && wanted(word) {
+            let next = ((word >> EPISODE_SHIFT) + 1) << EPISODE_SHIFT;
+            // Acquire pairs with the Release of `begin`.
+            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// The code of the present wait, for dumps; `None` while running.
+    pub(crate) fn waiting(&self) -> Option<u8> {
+        let word = self.0.load(Ordering::Relaxed);
+        (word & BLOCKED != 0).then_some(((word & WAIT_MASK) >> WAIT_SHIFT) as u8)
+    }
+}
+
+/// Names one wait of one task. Harmless when stale.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    pub(crate) task: TaskRef,
+    pub(crate) episode: u64,
+}
+
+impl Ticket {
+    /// Claims the wait and notes why it ended. The caller that gets the task must make it ready.
+    #[inline]
+    pub(crate) fn claim(self, reason: Reason) -> Option<TaskRef> {
+        if self.task.wake.claim(self.episode) {
+            self.task.reason.set(reason);
+            return Some(self.task);
+        }
+        None
+    }
+}

@@ -1,0 +1,107 @@
+//! What this kernel and its limits allow, in words, with the fix for each limit: the figures behind `greenroutine doctor`.
+
+use crate::sched::config::DEFAULT_STACK_MAX;
+use crate::stack::arena;
+use crate::sys::limits::Limits;
+use crate::sys::mem::GuardMode;
+use crate::sys::{signal, thread};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What it is about, in a word or two.
+    pub subject: &'static str,
+    /// Whether it limits goroutines.
+    pub is_limit: bool,
+    /// What was found.
+    pub text: String,
+    /// What to do about it, if it is a limit.
+    pub fix: Option<String>,
+}
+
+fn fine(subject: &'static str, text: String) -> Finding {
+    Finding { subject, is_limit: false, text, fix: None }
+}
+
+fn limit(subject: &'static str, text: String, fix: String) -> Finding {
+    Finding { subject, is_limit: true, text, fix: Some(fix) }
+}
+
+/// Looks at everything that bears on goroutines: guard pages, address space, mappings, overcommit, memory, threads, timers.
+pub fn doctor() -> Vec<Finding> {
+    let limits = Limits::read();
+    let mut out = Vec::new();
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+    out.push(fine("kernel", format!("Linux {}, {processors} processors for this process", limits.kernel)));
+    match arena::capacity(DEFAULT_STACK_MAX) {
+        Ok((stacks, GuardMode::Madvise)) => {
+            out.push(fine("guard pages", String::from("MADV_GUARD_INSTALL: guards cost no memory mappings")));
+            out.push(capacity(stacks, &limits));
+        }
+        Ok((stacks, GuardMode::Mprotect)) => {
+            let fix = match limits.overcommit {
+                Some(2) => String::from("set vm.overcommit_memory to 0 or 1"),
+                _ => String::from("use Linux 6.13 or later, or raise vm.max_map_count"),
+            };
+            out.push(limit(
+                "guard pages",
+                String::from("mprotect: each stack costs two memory mappings"),
+                fix,
+            ));
+            out.push(capacity(stacks, &limits));
+        }
+        Err(error) => {
+            out.push(limit("stacks", error.to_string(), String::from("raise the limit that it names")))
+        }
+    }
+    if let (Some(max), Some(used)) = (limits.max_map_count, limits.maps_used) {
+        out.push(fine("mappings", format!("{used} of vm.max_map_count = {max} in use")));
+    }
+    match limits.overcommit {
+        Some(2) => out.push(limit(
+            "overcommit",
+            String::from("vm.overcommit_memory = 2 counts reserved memory"),
+            String::from("sysctl -w vm.overcommit_memory=0"),
+        )),
+        Some(mode) => out.push(fine("overcommit", format!("vm.overcommit_memory = {mode}"))),
+        None => {}
+    }
+    match limits.cgroup_memory {
+        Some(bytes) => out.push(fine("memory", format!("the control group allows {} MiB", bytes >> 20))),
+        None => out.push(fine("memory", String::from("no limit of the control group"))),
+    }
+    if let Some(threads) = limits.threads {
+        out.push(fine("threads", format!("at most {threads} for this user (ulimit -u)")));
+    }
+    if let Some(files) = limits.files {
+        out.push(fine("files", format!("at most {files} open (ulimit -n)")));
+    }
+    out.push(if thread::has_process_barrier() {
+        fine("barrier", String::from("membarrier: parking and spawning need no fence"))
+    } else {
+        limit(
+            "barrier",
+            String::from("membarrier is refused: parking and spawning cost a fence (5 ns) more"),
+            String::from("allow membarrier(2) in the seccomp filter"),
+        )
+    });
+    if !signal::is_installed() {
+        out.push(fine("SIGSEGV", String::from("no runtime has started in this process yet")));
+    }
+    out
+}
+
+fn capacity(stacks: usize, limits: &Limits) -> Finding {
+    let text = format!("{stacks} goroutines at once with stack_max of {} MiB", DEFAULT_STACK_MAX >> 20);
+    if stacks >= 1 << 20 {
+        return fine("stacks", text);
+    }
+    let fix = match limits.address_space {
+        Some(bytes) => {
+            format!("the address space limit is {bytes} bytes: ulimit -v unlimited, or a smaller stack_max")
+        }
+        None => String::from("raise vm.max_map_count, or use a smaller stack_max"),
+    };
+    limit("stacks", text, fix)
+}

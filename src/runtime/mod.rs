@@ -1,0 +1,300 @@
+//! Runtimes: build, run, look at, shut down. The global one starts by itself and never ends; others are values.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::go::{self, JoinHandle};
+use crate::routine::slot;
+use crate::sched::config::{self, Config};
+use crate::sched::{self, Core};
+
+mod doctor;
+
+pub use crate::diag::{Metrics, WorkerMetrics};
+pub use doctor::{Finding, doctor};
+
+/// A scheduler with its own workers. Dropping it cancels the goroutines that are left and waits for them.
+///
+/// # Examples
+///
+/// ```
+/// use greenroutine::Runtime;
+///
+/// let runtime = Runtime::builder().workers(2).build()?;
+/// let text = String::from("borrowed");
+/// assert_eq!(runtime.run(|| text.len()), 8);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Runtime {
+    core: Arc<Core>,
+}
+
+impl Runtime {
+    /// Settings for a new runtime; the environment variables do not apply to it.
+    pub fn builder() -> Builder {
+        Builder { config: Config::new(), error: None }
+    }
+
+    /// Runs `f` as a goroutine of this runtime and returns its result. `f` may borrow.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling goroutine, or blocks the calling thread.
+    ///
+    /// # Panics
+    ///
+    /// With `f`'s own panic; or if `f` was cancelled, ended by `goexit`, or could not be spawned.
+    #[track_caller]
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        go::run_on(&self.core, f, Location::caller())
+    }
+
+    /// Starts a goroutine on this runtime; see [`go`](crate::go).
+    ///
+    /// # Panics
+    ///
+    /// As [`go`](crate::go).
+    #[track_caller]
+    pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        go::go_on(f, Some(&self.core), Location::caller())
+    }
+
+    /// The figures of this runtime.
+    pub fn metrics(&self) -> Metrics {
+        crate::diag::metrics(&self.core)
+    }
+
+    /// The goroutines of this runtime, in words.
+    pub fn dump(&self) -> String {
+        crate::diag::dump(&self.core)
+    }
+
+    /// Cancels the goroutines that are left and waits at most `timeout` for them. True if all ended in time; if not, those that are left
+    /// go on in the background until they notice, and the threads end after them.
+    pub fn shutdown(self, timeout: Duration) -> bool {
+        let in_time = !self.is_mine() && self.core.close(sched::core::deadline(timeout));
+        if !in_time {
+            self.close_in_background();
+            std::mem::forget(self.core.clone());
+        }
+        in_time
+    }
+
+    /// Whether the caller is a goroutine of this very runtime, which cannot wait for itself.
+    fn is_mine(&self) -> bool {
+        slot::current().is_some() && sched::current_core().is_ok_and(|core| Arc::ptr_eq(&core, &self.core))
+    }
+
+    fn close_in_background(&self) {
+        let core = self.core.clone();
+        let thread = std::thread::Builder::new().name(format!("{}-end", core.config.name)).spawn(move || {
+            core.close(u64::MAX);
+            core.end();
+        });
+        // Without a thread the goroutines are cancelled all the same; what stays is the idle workers.
+        if thread.is_err() {
+            self.core.closing.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if self.core.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        if self.is_mine() {
+            return self.close_in_background();
+        }
+        self.core.close(u64::MAX);
+        self.core.end();
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("config", &self.core.config).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Runtime`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    config: Config,
+    /// The first value that was out of range.
+    error: Option<io::Error>,
+}
+
+impl Builder {
+    /// How many threads run goroutines, 1 to 512. Default: the processors that this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        match config::check_workers(workers, "runtime::Builder::workers") {
+            Ok(workers) => self.config.workers = workers,
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// How large a goroutine's stack may grow, 64 KiB to 1 GiB. Default: 64 MiB. It costs address space, and beyond 2 MiB a page of page
+    /// tables per goroutine: who wants a million at once says 256 KiB.
+    pub fn stack_max(mut self, bytes: usize) -> Self {
+        match config::check_stack_max(bytes, "runtime::Builder::stack_max") {
+            Ok(bytes) => self.config.stack_max = bytes,
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// The name of the runtime and the beginning of its threads' names.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// The seed of the choices that are left to chance, such as whom to steal from.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// Lets started goroutines resume on any worker, for better balance. See the crate documentation, "Migration".
+    ///
+    /// # Safety
+    ///
+    /// - No goroutine of the runtime keeps thread-bound state across a blocking call: a reference to a thread-local, or a guard that is
+    ///   `!Send` because it belongs to its thread. The guards of this crate are excepted.
+    pub unsafe fn free_migration(mut self) -> Self {
+        self.config.free_migration = true;
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    ///
+    /// A setting out of range, or threads or address space refused by the system. The error names the value and the limit.
+    pub fn build(self) -> io::Result<Runtime> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(Runtime { core: Core::start(self.config)? }),
+        }
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        self.error.get_or_insert(error);
+    }
+}
+
+/// The ambient runtime: the calling goroutine's, or the global one.
+#[track_caller]
+fn ambient() -> Arc<Core> {
+    match sched::current_core() {
+        Ok(core) => core,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The figures of the calling goroutine's runtime, or of the global one.
+///
+/// # Panics
+///
+/// If the global runtime cannot start.
+pub fn metrics() -> Metrics {
+    crate::diag::metrics(&ambient())
+}
+
+/// The goroutines of the calling goroutine's runtime, or of the global one, in words.
+///
+/// # Panics
+///
+/// If the global runtime cannot start.
+pub fn dump() -> String {
+    crate::diag::dump(&ambient())
+}
+
+/// How many goroutines of the calling goroutine's runtime, or of the global one, have not ended.
+///
+/// # Panics
+///
+/// If the global runtime cannot start.
+pub fn num_goroutines() -> usize {
+    ambient().live() as usize
+}
+
+/// How many regular workers the calling goroutine's runtime, or the global one, has.
+///
+/// # Panics
+///
+/// If the global runtime cannot start.
+pub fn workers() -> usize {
+    ambient().config.workers
+}
+
+/// Runs `f` as the main goroutine of the global runtime and returns its result. `f` may borrow.
+///
+/// # Blocking
+///
+/// Parks the calling goroutine, or blocks the calling thread.
+///
+/// # Panics
+///
+/// With `f`'s own panic; if `f` ended by `goexit`; or if the global runtime cannot start, with the reason (a bad environment variable, say).
+///
+/// # Examples
+///
+/// ```
+/// let name = String::from("world");
+/// let greeting = greenroutine::run(|| format!("hello, {name}"));
+/// assert_eq!(greeting, "hello, world");
+/// ```
+#[track_caller]
+pub fn run<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    match sched::ambient::global() {
+        Ok(core) => go::run_on(core, f, Location::caller()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Keeps the goroutine on its thread; see [`lock_os_thread`].
+#[derive(Debug)]
+#[must_use = "the goroutine may change threads again when the guard is dropped"]
+pub struct OsThreadGuard {
+    /// Made and dropped by the same goroutine.
+    not_send: PhantomData<*const ()>,
+}
+
+/// Keeps the calling goroutine on the OS thread that it runs on, until the guard is dropped. Guards nest.
+///
+/// In home mode goroutines never change threads and this does nothing; neither does it on a plain thread.
+pub fn lock_os_thread() -> OsThreadGuard {
+    if let Some(task) = sched::current_goroutine() {
+        task.pins.set(task.pins.get() + 1);
+    }
+    OsThreadGuard { not_send: PhantomData }
+}
+
+impl Drop for OsThreadGuard {
+    fn drop(&mut self) {
+        if let Some(task) = sched::current_goroutine() {
+            task.pins.set(task.pins.get() - 1);
+        }
+    }
+}

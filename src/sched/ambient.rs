@@ -1,0 +1,47 @@
+//! Which runtime and which task the caller is. A goroutine finds both through its stack pointer; a plain thread has the global runtime and
+//! its own cell.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use super::config::Config;
+use super::core::Core;
+use super::{thread, worker};
+use crate::routine::{TaskRef, slot};
+
+/// The calling goroutine; `None` on a plain thread.
+#[inline(always)]
+pub(crate) fn current_goroutine() -> Option<TaskRef> {
+    slot::current().map(|slot| slot.task())
+}
+
+/// Runs `f` with the caller's task: its goroutine, or its thread's cell.
+#[inline(always)]
+pub(crate) fn current_task<R>(f: impl FnOnce(TaskRef) -> R) -> R {
+    match current_goroutine() {
+        Some(task) => f(task),
+        None => thread::with_task(f),
+    }
+}
+
+/// The runtime of the calling goroutine; the global one on a plain thread, started if need be.
+pub(crate) fn current_core() -> io::Result<Arc<Core>> {
+    match slot::current() {
+        // SAFETY: we run on the slot, and the reference ends here.
+        Some(slot) => Ok(unsafe { worker::of_slot(slot) }.core.clone()),
+        None => global().cloned(),
+    }
+}
+
+/// The global runtime, started by the first call with the settings of the environment. It never ends.
+pub(crate) fn global() -> io::Result<&'static Arc<Core>> {
+    static GLOBAL: OnceLock<Result<Arc<Core>, (io::ErrorKind, String)>> = OnceLock::new();
+    GLOBAL
+        .get_or_init(|| {
+            Config::from_environment()
+                .and_then(Core::start)
+                .map_err(|error| (error.kind(), format!("cannot start the global runtime: {error}")))
+        })
+        .as_ref()
+        .map_err(|(kind, text)| io::Error::new(*kind, text.clone()))
+}

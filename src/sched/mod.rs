@@ -1,0 +1,44 @@
+//! Which goroutine runs where and when. The waist of the crate: everything above blocks and wakes through what this
+//! file lists, and nothing above knows a queue.
+//!
+//! In the order a goroutine travels:
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `config` | what a runtime was asked for; the environment variables |
+//! | `core` | one runtime's shared state: workers, injector, counts, closing |
+//! | `ambient` | which runtime and which task am I |
+//! | `spawn` | cell, closure, queue |
+//! | `ready` | which queue a woken goroutine enters, and whom that wakes |
+//! | `queue`, `inbox` | the containers: plain FIFO and stealable deque; woken from elsewhere |
+//! | `idle` | who sleeps, who searches, who is woken |
+//! | `steal` | which victim, and what has aged enough |
+//! | `worker` | one worker's state and its loop |
+//! | `park` | suspend with an operation; what the worker does for it after the switch |
+//! | `panics` | std's panic count belongs to goroutines, not to threads |
+//! | `timers` | arm, cancel, fire |
+//! | `monitor` | stuck workers, preemption, spares, trimming |
+//! | `thread` | plain threads as waiters |
+
+pub(crate) mod ambient;
+pub(crate) mod config;
+pub(crate) mod core;
+pub(crate) mod idle;
+pub(crate) mod inbox;
+pub(crate) mod monitor;
+pub(crate) mod panics;
+pub(crate) mod park;
+pub(crate) mod queue;
+pub(crate) mod ready;
+pub(crate) mod spawn;
+pub(crate) mod steal;
+pub(crate) mod thread;
+pub(crate) mod timers;
+pub(crate) mod worker;
+
+pub(crate) use self::ambient::{current_core, current_goroutine, current_task};
+pub(crate) use self::config::Config;
+pub(crate) use self::core::Core;
+pub(crate) use self::park::{Commit, ParkOp, block, safepoint, yield_now};
+pub(crate) use self::ready::ready;
+pub(crate) use self::spawn::{Options, SpawnError, spawn};

@@ -1,0 +1,295 @@
+//! A worker without work: search, doze, sleep. The order and the waits are the protocol of docs/PROTOCOLS.md, "Sleep".
+//!
+//! What may be stolen has *aged*: a thief looks twice, 3 µs apart, and takes from a victim that had something both times and either
+//! did not switch in between (it is busy with one goroutine) or has a backlog. Two goroutines that talk tightly, and a spawn that
+//! is joined at once, so stay where they are; Go waits 3 µs as well, zio 100 µs (its issue 574: stealing without age cost 4x).
+//!
+//! Dozing keeps one searcher near: it looks again after 50 µs, four times, before it sleeps for good. While it dozes, spawns wake
+//! nobody unless they pile up. So a loop of spawn and join on another worker costs a futex call every 250 µs and not one a spawn.
+
+use std::sync::atomic::Ordering;
+
+use super::core::{Core, WorkerShared, count};
+use super::worker::{Role, Worker, notify_search, state};
+use crate::arch;
+use crate::base::fence;
+use crate::routine::TaskRef;
+use crate::sys::{clock, futex};
+
+/// How long a look at the victims ages what they have.
+const AGE_NS: u64 = 3_000;
+/// Looks before a searcher dozes: about 10 µs.
+const LOOKS: usize = 3;
+/// A doze, and how many follow each other.
+const DOZE_NS: u64 = 50_000;
+const DOZES: usize = 4;
+/// A victim with this many waiting is stolen from even while it switches.
+const BACKLOG: usize = 4;
+
+enum Asleep {
+    /// Something came, or somebody woke us.
+    Look,
+    /// The same, with the searching token.
+    Search,
+    /// The runtime ends.
+    End,
+}
+
+impl Core {
+    /// Wakes one sleeper to search, unless somebody searches already.
+    pub(crate) fn wake_searcher(&self) {
+        if let Some(index) = self.idle.take_sleeper() {
+            notify_search(self.worker(index));
+        }
+    }
+
+    /// Wakes one sleeper if work that was published calls for it. The caller has executed the fence.
+    pub(crate) fn wake_for_work(&self) {
+        if self.idle.needs_wake() {
+            self.wake_searcher();
+        }
+    }
+}
+
+impl Worker {
+    /// Waits for work. `None` when the runtime ends.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn find_work(&self) -> Option<TaskRef> {
+        let most = (self.core.config.workers / 2).max(1);
+        let mut token = false;
+        loop {
+            if self.takes_new_work() && (token || self.core.idle.begin_search(most)) {
+                let found = self.search();
+                // The last searcher to find work wakes the next one if there may be more.
+                if self.core.idle.end_search() && found.is_some() && self.sees_work() {
+                    self.core.wake_searcher();
+                }
+                if found.is_some() {
+                    return found;
+                }
+            } else if token {
+                self.core.idle.end_search();
+            }
+            token = false;
+            if let Some(task) = self.own_work() {
+                return Some(task);
+            }
+            match self.sleep() {
+                Asleep::Look => {}
+                Asleep::Search => token = true,
+                Asleep::End => return None,
+            }
+            if let Some(task) = self.own_work() {
+                if token {
+                    // The work that we were woken for may be elsewhere.
+                    self.core.idle.end_search();
+                    fence::heavy();
+                    if self.sees_work() {
+                        self.core.wake_for_work();
+                    }
+                }
+                return Some(task);
+            }
+        }
+    }
+
+    /// Work that is this worker's alone: inbox, timers, queues.
+    fn own_work(&self) -> Option<TaskRef> {
+        self.drain_inbox();
+        self.fire_timers();
+        self.pick_own()
+    }
+
+    fn pick_own(&self) -> Option<TaskRef> {
+        if let Some(task) = self.steal_next_of(&self.shared) {
+            return Some(task);
+        }
+        self.local.pop().or_else(|| self.deque.pop())
+    }
+
+    /// Takes the `next` of a worker: our own, or that of a stuck one in free mode.
+    fn steal_next_of(&self, victim: &WorkerShared) -> Option<TaskRef> {
+        if victim.next.load(Ordering::Relaxed).is_null() {
+            return None;
+        }
+        let next = victim.next.swap(std::ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: null, or a goroutine that was put there; cells are mapped for ever.
+        unsafe { next.as_ref() }
+    }
+
+    fn fire_timers(&self) {
+        let mut now = 0;
+        let mut due = |shared: &WorkerShared| {
+            let deadline = shared.timers.next_deadline();
+            if deadline == u64::MAX {
+                return false;
+            }
+            if now == 0 {
+                now = clock::now_ns();
+            }
+            deadline <= now
+        };
+        if due(&self.shared) {
+            self.shared.timers.fire(clock::now_ns(), |task| self.ready_tail(task));
+        }
+        // A stuck worker cannot fire its own.
+        if self.takes_new_work() {
+            for victim in self.core.workers().filter(|w| w.stuck.load(Ordering::Relaxed)) {
+                if due(victim) {
+                    victim.timers.fire(clock::now_ns(), |task| self.ready_tail(task));
+                }
+            }
+        }
+    }
+
+    /// Looks for work until it is found, or there has been none for a while.
+    fn search(&self) -> Option<TaskRef> {
+        for _ in 0..LOOKS {
+            if let Some(task) = self.look_and_age() {
+                return Some(task);
+            }
+        }
+        if !self.core.idle.begin_doze(self.shared.index) {
+            return None;
+        }
+        let mut found = None;
+        for _ in 0..DOZES {
+            self.doze();
+            found = self.look_and_age();
+            if found.is_some() || self.core.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        self.core.idle.end_doze();
+        found
+    }
+
+    fn doze(&self) {
+        let state = &self.shared.state;
+        state.store(state::DOZING, Ordering::SeqCst);
+        // After the store: whoever pushes to the inbox now sees it and wakes us.
+        if self.shared.inbox.is_empty() {
+            let deadline = (clock::now_ns() + DOZE_NS).min(self.shared.timers.next_deadline());
+            futex::wait(state, state::DOZING, deadline);
+        }
+        state.store(state::RUNNING, Ordering::SeqCst);
+    }
+
+    /// One look at everything, 3 µs for it to age, and another one that takes.
+    fn look_and_age(&self) -> Option<TaskRef> {
+        if let Some(task) = self.own_work().or_else(|| self.pop_injector()) {
+            return Some(task);
+        }
+        // What each victim looked like: its tick, if it had something.
+        let count = self.core.workers().len();
+        let start = self.rng.borrow_mut().below(count);
+        let mut seen = [None; 16];
+        let victims = |at: usize| self.core.worker((start + at) % count);
+        for (at, seen) in seen.iter_mut().enumerate().take(count.min(16)) {
+            let victim = victims(at);
+            if victim.index != self.shared.index && !victim.thief.is_empty() {
+                *seen = Some(victim.tick.load(Ordering::Relaxed));
+            }
+        }
+        let until = clock::now_ns() + AGE_NS;
+        while clock::now_ns() < until {
+            for _ in 0..16 {
+                arch::spin_hint();
+            }
+            if !self.shared.inbox.is_empty() {
+                return self.own_work();
+            }
+        }
+        for (at, seen) in seen.iter().enumerate() {
+            let Some(tick) = seen else { continue };
+            let victim = victims(at);
+            let waiting = victim.thief.len();
+            if waiting >= BACKLOG || waiting > 0 && victim.tick.load(Ordering::Relaxed) == *tick {
+                if let Some(task) = self.deque.steal_from(&victim.thief) {
+                    count_steal(&self.shared);
+                    return Some(task);
+                }
+            }
+        }
+        if self.free {
+            for victim in self.core.workers().filter(|w| w.stuck.load(Ordering::Relaxed)) {
+                if let Some(task) = self.steal_next_of(victim) {
+                    count_steal(&self.shared);
+                    return Some(task);
+                }
+            }
+        }
+        self.pop_injector()
+    }
+
+    /// Whether there is work that anybody may take, and that has nobody who is about to: a victim that is busy with one goroutine.
+    fn sees_work(&self) -> bool {
+        !self.core.injector.is_empty() || self.core.workers().any(|w| w.thief.len() > 0)
+    }
+
+    /// Sleeps until there may be work.
+    fn sleep(&self) -> Asleep {
+        let shared = &*self.shared;
+        let in_mask = shared.role != Role::Dedicated;
+        let new_work = in_mask && self.takes_new_work();
+        shared.state.store(state::SLEEPING, Ordering::SeqCst);
+        if new_work {
+            self.core.idle.begin_sleep(shared.index);
+        }
+        // Pairs with the light fence after a push to a deque; pushes to inbox and injector are SeqCst.
+        fence::heavy();
+        let stop = self.core.stop.load(Ordering::SeqCst);
+        let busy = stop
+            || !shared.inbox.is_empty()
+            || (new_work && (!self.core.injector.is_empty() || self.has_unwatched_victim()))
+            || (new_work != (in_mask && self.takes_new_work()));
+        if !busy {
+            count(&shared.counters.sleeps);
+            let deadline = self.sleep_deadline(new_work);
+            while shared.state.load(Ordering::SeqCst) == state::SLEEPING {
+                if !futex::wait(&shared.state, state::SLEEPING, deadline) {
+                    break;
+                }
+            }
+        }
+        if new_work && !self.core.idle.end_sleep(shared.index) {
+            // Taken by a waker: its token is in our name, or will be in a moment.
+            while shared.state.load(Ordering::SeqCst) != state::SEARCH {
+                arch::spin_hint();
+            }
+            shared.state.store(state::RUNNING, Ordering::SeqCst);
+            self.core.monitor.worker_woke();
+            return Asleep::Search;
+        }
+        shared.state.store(state::RUNNING, Ordering::SeqCst);
+        if stop {
+            return Asleep::End;
+        }
+        self.core.monitor.worker_woke();
+        Asleep::Look
+    }
+
+    /// Whether a victim has something and nobody is about to look. Read after the heavy fence, so a push whose pusher did not see
+    /// us sleep is seen here. A dozer looks again within 50 µs, and reads this itself before it sleeps.
+    fn has_unwatched_victim(&self) -> bool {
+        self.core.idle.dozer().is_none()
+            && self.core.workers().any(|w| w.index != self.shared.index && !w.thief.is_empty())
+    }
+
+    fn sleep_deadline(&self, new_work: bool) -> u64 {
+        let own = self.shared.timers.next_deadline();
+        if !new_work {
+            return own;
+        }
+        self.core
+            .workers()
+            .filter(|w| w.stuck.load(Ordering::Relaxed))
+            .map(|w| w.timers.next_deadline())
+            .fold(own, u64::min)
+    }
+}
+
+fn count_steal(shared: &WorkerShared) {
+    count(&shared.counters.steals);
+}

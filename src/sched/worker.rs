@@ -1,0 +1,486 @@
+//! [`Worker`]: one scheduling thread's own state, and its loop.
+//!
+//! A worker is its thread, for good: in home mode goroutines belong to the thread that started them, so nothing is handed over
+//! when it is stuck; others serve what is not bound to it (`monitor`).
+//!
+//! One turn of the loop: `next` slot (direct handoff), then the plain queue of started goroutines and the deque of unstarted ones in
+//! turn, with a look at inbox and timers before and at the injector every 61st time (Go's number: prime, so that it falls
+//! in step with nothing). When all are empty: search, doze, sleep (`idle`).
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::core::{Core, Counters, WorkerShared, count};
+use super::inbox::Inbox;
+use super::panics;
+use super::park::{self, ParkOp};
+use super::queue::{Deque, Fifo};
+use super::timers::TimerQueue;
+use crate::base::rng::Rng;
+use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
+use crate::routine::slot::{DONE, YIELD};
+use crate::routine::{Slot, SlotRef, TaskRef, body};
+use crate::stack::{self, arena, grow};
+use crate::sys::{self, clock, futex};
+
+/// Values of `WorkerShared::state`.
+pub(crate) mod state {
+    /// The thread runs.
+    pub(crate) const RUNNING: u32 = 0;
+    /// The thread sleeps, or is about to: whoever changes this wakes the futex.
+    pub(crate) const SLEEPING: u32 = 1;
+    /// As `SLEEPING`, for 50 µs at most.
+    pub(crate) const DOZING: u32 = 2;
+    /// Woken for its inbox, or to end.
+    pub(crate) const NOTIFIED: u32 = 3;
+    /// Woken to search, with the searching token in its name.
+    pub(crate) const SEARCH: u32 = 4;
+}
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One of the runtime's `workers(n)`.
+    Regular,
+    /// Started by the monitor because a regular one was stuck; takes new work only while one is.
+    Spare,
+    /// Runs one goroutine, and ends with it.
+    Dedicated,
+}
+
+/// How often `next` may be taken in a row before its goroutine goes to the tail instead: a pair that talks through it would starve
+/// the rest. Go gives such a pair one time slice; counting costs less than a clock.
+const NEXT_IN_A_ROW: u32 = 64;
+
+/// See the file's documentation.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<WorkerShared>,
+    pub(crate) core: Arc<Core>,
+    /// `core.config.free_migration`.
+    pub(crate) free: bool,
+    /// Started goroutines that may run here.
+    pub(crate) local: Fifo,
+    /// Goroutines that have not started; in free mode started ones too.
+    pub(crate) deque: Deque,
+    next_in_a_row: Cell<u32>,
+    ticks: Cell<u64>,
+    /// Rights to start goroutines with default stacks (`stack::arena`).
+    pub(crate) credits: Cell<usize>,
+    pub(crate) stacks: stack::Cache,
+    pub(crate) cells: meta::Cache,
+    /// The next goroutine id, and the end of the run.
+    pub(crate) ids: Cell<(u64, u64)>,
+    pub(crate) rng: RefCell<Rng>,
+    /// Spawns since somebody was last woken for them.
+    pub(crate) backlog: Cell<u32>,
+}
+
+/// The worker that runs the goroutine on `slot`.
+///
+/// # Safety
+///
+/// - The caller runs on `slot`, and uses the reference only until it suspends.
+#[inline(always)]
+pub(crate) unsafe fn of_slot<'a>(slot: SlotRef) -> &'a Worker {
+    // SAFETY: the worker wrote its own address before it resumed the goroutine and does not move or end while that runs.
+    unsafe { &*slot.worker.get().cast::<Worker>() }
+}
+
+/// Starts a worker's thread.
+pub(crate) fn start(
+    core: &Arc<Core>,
+    index: usize,
+    role: Role,
+) -> io::Result<(Arc<WorkerShared>, std::thread::JoinHandle<()>)> {
+    let deque = Deque::new();
+    let shared = Arc::new(WorkerShared {
+        index,
+        role,
+        state: AtomicU32::new(state::RUNNING),
+        tick: CachePadded::new(AtomicU64::new(0)),
+        preempt: AtomicBool::new(false),
+        stuck: AtomicBool::new(false),
+        inbox: CachePadded::new(Inbox::new()),
+        thief: deque.thief(),
+        timers: TimerQueue::new(),
+        next: AtomicPtr::new(ptr::null_mut()),
+        running: AtomicPtr::new(ptr::null_mut()),
+        counters: CachePadded::new(Counters::default()),
+    });
+    let name = match role {
+        Role::Regular => format!("{}-{index}", core.config.name),
+        Role::Spare => format!("{}-s{index}", core.config.name),
+        Role::Dedicated => format!("{}-d", core.config.name),
+    };
+    let (core, shared2) = (core.clone(), shared.clone());
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        // A panic in here is a bug of the runtime; goroutines' own are caught on their stacks.
+        let guard = AbortGuard;
+        sys::thread::precise_timers();
+        // Without it the thread has std's, which is enough to grow a stack and too small for nothing we do.
+        let alt_stack = sys::signal::AltStack::install();
+        let worker = Worker::new(core, shared2, deque);
+        worker.run();
+        worker.end();
+        drop(alt_stack);
+        std::mem::forget(guard);
+    })?;
+    Ok((shared, thread))
+}
+
+/// Wakes a worker's thread if it sleeps. The caller has published what it should find, with a SeqCst operation.
+pub(crate) fn notify(shared: &WorkerShared) {
+    // SeqCst: pairs with the worker's SeqCst store of its state and loads of its queues (PROTOCOLS.md, "Sleep").
+    let mut now = shared.state.load(Ordering::SeqCst);
+    while now == state::SLEEPING || now == state::DOZING {
+        match shared.state.compare_exchange(now, state::NOTIFIED, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => return futex::wake(&shared.state, 1),
+            Err(other) => now = other,
+        }
+    }
+}
+
+/// Wakes a sleeper that `Idle::take_sleeper` has taken.
+pub(crate) fn notify_search(shared: &WorkerShared) {
+    shared.state.store(state::SEARCH, Ordering::SeqCst);
+    futex::wake(&shared.state, 1);
+}
+
+impl Worker {
+    fn new(core: Arc<Core>, shared: Arc<WorkerShared>, deque: Deque) -> Self {
+        let scarce = core.credit_batch == 1;
+        Self {
+            free: core.config.free_migration,
+            local: Fifo::new(),
+            deque,
+            next_in_a_row: Cell::new(0),
+            ticks: Cell::new(0),
+            credits: Cell::new(0),
+            stacks: stack::Cache::new(core.stack_class, core.guard_mode, scarce),
+            cells: meta::Cache::new(),
+            ids: Cell::new((0, 0)),
+            rng: RefCell::new(Rng::new(core.config.seed ^ (shared.index as u64).wrapping_mul(0x9E37))),
+            backlog: Cell::new(0),
+            core,
+            shared,
+        }
+    }
+
+    /// The loop. Returns when the runtime ends, or the dedicated goroutine has.
+    fn run(&self) {
+        loop {
+            let task = match self.pick() {
+                Some(task) => task,
+                None => match self.find_work() {
+                    Some(task) => task,
+                    None => return,
+                },
+            };
+            self.execute(task);
+            if self.shared.role == Role::Dedicated && self.ended_dedicated() {
+                return;
+            }
+        }
+    }
+
+    /// Gives back what the worker holds.
+    fn end(&self) {
+        if self.shared.role == Role::Dedicated {
+            self.core.forget_dedicated(&self.shared);
+        }
+        self.stacks.flush();
+        self.cells.flush();
+        if self.credits.get() > 0 {
+            arena::unreserve(self.core.stack_class, self.credits.get());
+        }
+    }
+
+    /// The next goroutine of this worker's own.
+    #[inline(always)]
+    fn pick(&self) -> Option<TaskRef> {
+        let tick = self.ticks.get() + 1;
+        self.ticks.set(tick);
+        if !self.shared.inbox.is_empty()
+            || self.shared.timers.next_deadline() != u64::MAX
+            || tick.is_multiple_of(61)
+        {
+            if let Some(task) = self.look_around(tick) {
+                return Some(task);
+            }
+        }
+        if let Some(task) = self.take_next() {
+            return Some(task);
+        }
+        self.next_in_a_row.set(0);
+        // In turn, so that neither a storm of spawns nor a pair that yields to each other starves the other kind.
+        if tick & 1 == 0 {
+            self.local.pop().or_else(|| self.deque.pop())
+        } else {
+            self.deque.pop().or_else(|| self.local.pop())
+        }
+    }
+
+    #[inline(never)]
+    fn look_around(&self, tick: u64) -> Option<TaskRef> {
+        self.drain_inbox();
+        let deadline = self.shared.timers.next_deadline();
+        if deadline != u64::MAX {
+            let now = clock::now_ns();
+            if deadline <= now {
+                self.shared.timers.fire(now, |task| self.ready_tail(task));
+            }
+        }
+        if tick.is_multiple_of(61) && self.takes_new_work() { self.pop_injector() } else { None }
+    }
+
+    pub(super) fn drain_inbox(&self) {
+        self.shared.inbox.take(|task| self.local.push(task));
+    }
+
+    pub(super) fn pop_injector(&self) -> Option<TaskRef> {
+        if self.core.injector.is_empty() {
+            return None;
+        }
+        self.deque.take_from(&self.core.injector)
+    }
+
+    /// Whether this worker starts goroutines that are nobody's yet.
+    pub(super) fn takes_new_work(&self) -> bool {
+        match self.shared.role {
+            Role::Regular => true,
+            Role::Spare => self.core.monitor.allows_spare(self.shared.index - self.core.config.workers),
+            Role::Dedicated => false,
+        }
+    }
+
+    #[inline(always)]
+    fn take_next(&self) -> Option<TaskRef> {
+        let next = self.shared.next.load(Ordering::Relaxed);
+        if next.is_null() {
+            return None;
+        }
+        let next = if self.free {
+            // A thief may take it while we are stuck.
+            self.shared.next.swap(ptr::null_mut(), Ordering::Acquire)
+        } else {
+            self.shared.next.store(ptr::null_mut(), Ordering::Relaxed);
+            next
+        };
+        self.next_in_a_row.set(self.next_in_a_row.get() + 1);
+        // SAFETY: null (a thief was faster), or a goroutine that was put there; cells are mapped for ever.
+        unsafe { next.as_ref() }
+    }
+
+    /// Makes a goroutine the next to run here; the one that was moves to the tail.
+    #[inline(always)]
+    pub(super) fn put_next(&self, task: TaskRef) {
+        if self.next_in_a_row.get() >= NEXT_IN_A_ROW {
+            self.next_in_a_row.set(0);
+            return self.put_tail(task);
+        }
+        let new = ptr::from_ref(task).cast_mut();
+        let old = if self.free {
+            self.shared.next.swap(new, Ordering::AcqRel)
+        } else {
+            let old = self.shared.next.load(Ordering::Relaxed);
+            self.shared.next.store(new, Ordering::Relaxed);
+            old
+        };
+        // SAFETY: null, or a goroutine that was put there; cells are mapped for ever.
+        if let Some(old) = unsafe { old.as_ref() } {
+            self.put_tail(old);
+        }
+    }
+
+    /// Puts a started goroutine at the tail.
+    #[inline(always)]
+    pub(super) fn put_tail(&self, task: TaskRef) {
+        if self.free && !task.bound.load(Ordering::Relaxed) {
+            self.deque.push(task);
+        } else {
+            self.local.push(task);
+        }
+    }
+
+    /// Runs a goroutine until it suspends, and does what it asks for.
+    #[inline(always)]
+    fn execute(&self, task: TaskRef) {
+        let slot = if task.fresh.get() {
+            match self.begin(task) {
+                Some(slot) => slot,
+                None => return,
+            }
+        } else {
+            match task.slot() {
+                Some(slot) => slot,
+                None => fatal!("greenroutine: fatal: a started goroutine has no stack\n"),
+            }
+        };
+        slot.worker.set(ptr::from_ref(self).cast());
+        if task.hidden_panics.get() != 0 {
+            panics::show(task);
+        }
+        let tick = self.shared.tick.load(Ordering::Relaxed) + 1;
+        self.shared.running.store(ptr::from_ref(task).cast_mut(), Ordering::Relaxed);
+        self.shared.tick.store(tick, Ordering::Relaxed);
+        // SAFETY: `begin` has prepared the slot; the goroutine was in a queue, so it is suspended and ours.
+        let command = unsafe { slot.resume() };
+        self.shared.tick.store(tick + 1, Ordering::Relaxed);
+        if std::thread::panicking() {
+            panics::hide(task);
+        }
+        if self.shared.preempt.load(Ordering::Relaxed) {
+            self.shared.preempt.store(false, Ordering::Relaxed);
+        }
+        match command {
+            DONE => self.recycle(slot),
+            YIELD => {
+                if self.free {
+                    self.bind(task, Self::must_stay(task));
+                }
+                self.put_tail(task);
+            }
+            op => {
+                if self.free {
+                    // Whoever claims the wait before `commit` is through must not have it run elsewhere meanwhile.
+                    self.bind(task, true);
+                }
+                // SAFETY: any other command is the address of a ParkOp in the suspended frame of `task`.
+                unsafe { park::commit(self, task, op as *const ParkOp) };
+                if self.free && !Self::must_stay(task) {
+                    // Until this store the goroutine can only have been put into our own inbox. From here on it is out of
+                    // our hands.
+                    task.bound.store(false, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Free mode: binds a goroutine that has suspended here to this worker, or to none.
+    fn bind(&self, task: TaskRef, bound: bool) {
+        task.home.set(Arc::as_ptr(&self.shared).cast());
+        task.bound.store(bound, Ordering::Relaxed);
+    }
+
+    /// Whether a suspended goroutine must resume on the thread that it ran on: it asked for that, or it is unwinding.
+    fn must_stay(task: TaskRef) -> bool {
+        task.pins.get() != 0 || task.hidden_panics.get() != 0
+    }
+
+    /// Gives a goroutine its stack. `None`: there is none; the goroutine has ended without having run.
+    #[inline(always)]
+    fn begin(&self, task: TaskRef) -> Option<SlotRef> {
+        task.fresh.set(false);
+        let slot = match task.slot() {
+            Some(slot) => slot,
+            None => match self.stacks.pop() {
+                Some(header) => {
+                    // The spawn's credit was not needed.
+                    self.return_credit();
+                    Slot::of(header)
+                }
+                None => match arena::take(self.core.stack_class) {
+                    Ok(header) => Slot::of(header),
+                    Err(error) => {
+                        self.refuse(task, error);
+                        return None;
+                    }
+                },
+            },
+        };
+        grow::set_limit(&slot.stack, task.stack_max.get() as usize, self.core.guard_mode);
+        slot.prepare(body::slot_main);
+        slot.task.set(Some(task));
+        task.slot.store(ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
+        if task.home.get().is_null() {
+            task.home.set(Arc::as_ptr(&self.shared).cast());
+        }
+        Some(slot)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, task: TaskRef, error: stack::StackError) {
+        let ended = body::refuse(task, error);
+        self.attend(ended);
+    }
+
+    #[inline(always)]
+    fn return_credit(&self) {
+        let credits = self.credits.get() + 1;
+        self.credits.set(credits);
+        if credits > 2 * self.core.credit_batch {
+            self.return_credits();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn return_credits(&self) {
+        arena::unreserve(self.core.stack_class, self.core.credit_batch);
+        self.credits.set(self.credits.get() - self.core.credit_batch);
+    }
+
+    /// A goroutine has ended: its stack, its cell, whom that wakes.
+    #[inline(always)]
+    fn recycle(&self, slot: SlotRef) {
+        let ended = slot.ended.get();
+        slot.task.set(None);
+        self.stacks.push(&slot.stack);
+        self.attend(ended);
+    }
+
+    #[inline(always)]
+    fn attend(&self, ended: crate::routine::slot::Ended) {
+        if let Some(task) = ended.free {
+            body::end_cell(task);
+            self.cells.give(task.block(), task.class.get() as usize);
+        }
+        if let Some(joiner) = ended.joiner {
+            self.ready_next(joiner);
+        }
+        if let Some(owner) = ended.owner {
+            self.ready_next(owner);
+        }
+        count(&self.shared.counters.finished);
+        self.core.after_finish();
+    }
+
+    /// Whether the one goroutine of a dedicated worker has ended.
+    fn ended_dedicated(&self) -> bool {
+        let counters = &self.shared.counters;
+        counters.finished.load(Ordering::Relaxed) != 0
+    }
+
+    /// Wakes somebody for work that was just pushed to this worker's deque.
+    #[inline(always)]
+    pub(super) fn work_pushed(&self) {
+        // Pairs with the heavy fence of a worker that goes to sleep.
+        fence::light();
+        if self.core.idle.needs_wake() {
+            self.wake_one();
+        } else if self.backlog.get() >= 8 {
+            self.wake_dozer();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn wake_one(&self) {
+        self.core.wake_searcher();
+        count(&self.shared.counters.wakes_sent);
+        self.backlog.set(0);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_dozer(&self) {
+        self.backlog.set(0);
+        if let Some(index) = self.core.idle.dozer() {
+            notify(self.core.worker(index));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Memory from the kernel: reserve address space, make parts usable, guard parts, give pages back.
+//!
+//! All functions take page-aligned addresses and return [`OsError`] when the kernel refuses. Only `stack` and
+//! `base::meta` call them. Guard pages come in two forms, chosen once by [`guard_mode`]:
+//!
+//! | mode | a guard is | costs |
+//! | --- | --- | --- |
+//! | `Madvise` (Linux 6.13+) | a marker in the page table | 0.4 µs, no memory mapping |
+//! | `Mprotect` | an inaccessible mapping | 1 µs and two of `vm.max_map_count` mappings per stack |
+//!
+//! Measured on Linux 6.18: with markers a million guarded stacks use 25 mappings; with mprotect the 32,753rd is refused.
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use super::OsError;
+
+/// The page size this crate is built for; [`check_page_size`] refuses to start on another.
+pub(crate) const PAGE: usize = 4096;
+
+// Linux 6.13; libc does not name them on every target yet.
+const MADV_GUARD_INSTALL: i32 = 102;
+const MADV_GUARD_REMOVE: i32 = 103;
+
+/// How guard pages are made on this kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GuardMode {
+    /// Page-table markers: usable memory is mapped readable and writable throughout.
+    Madvise,
+    /// Protection: everything is inaccessible until it is committed.
+    Mprotect,
+}
+
+/// Which guards this kernel has, found by installing one.
+pub(crate) fn guard_mode() -> GuardMode {
+    static MODE: OnceLock<GuardMode> = OnceLock::new();
+    *MODE.get_or_init(|| {
+        if cfg!(force_mprotect) || std::env::var_os("GREENROUTINE_TEST_MPROTECT").is_some() {
+            return GuardMode::Mprotect;
+        }
+        // Without overcommit a whole writable region would be charged at once.
+        if super::limits::Limits::read().overcommit == Some(2) {
+            return GuardMode::Mprotect;
+        }
+        let Ok(page) = reserve(PAGE) else { return GuardMode::Mprotect };
+        let has = protect_rw(page, PAGE).and_then(|()| guard_install(page, PAGE)).is_ok();
+        unmap(page, PAGE);
+        if has { GuardMode::Madvise } else { GuardMode::Mprotect }
+    })
+}
+
+/// Whether the system's page size is the one that this crate's layout assumes.
+pub(crate) fn check_page_size() -> Result<(), usize> {
+    // SAFETY: sysconf has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    if size == PAGE { Ok(()) } else { Err(size) }
+}
+
+/// Reserves `bytes` of inaccessible address space, which costs no memory and is not counted by overcommit.
+pub(crate) fn reserve(bytes: usize) -> Result<usize, OsError> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice replaces nothing.
+    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    if at == libc::MAP_FAILED { Err(OsError::last("mmap", bytes)) } else { Ok(at as usize) }
+}
+
+/// A fresh readable and writable mapping, zeroed, never merged with the reservation.
+pub(crate) fn map(bytes: usize) -> Result<usize, OsError> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice replaces nothing.
+    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, prot, flags, -1, 0) };
+    if at == libc::MAP_FAILED { Err(OsError::last("mmap", bytes)) } else { Ok(at as usize) }
+}
+
+/// Gives a mapping made by [`reserve`] or [`map`] back; the caller has no pointer into it any more.
+pub(crate) fn unmap(at: usize, bytes: usize) {
+    // SAFETY: only called by this crate with ranges of its own mappings, which nothing points into any more.
+    let result = unsafe { libc::munmap(at as *mut libc::c_void, bytes) };
+    debug_assert_eq!(result, 0, "munmap of our own mapping");
+}
+
+/// Makes `[at, at + bytes)` of a reservation readable and writable.
+pub(crate) fn protect_rw(at: usize, bytes: usize) -> Result<(), OsError> {
+    protect(at, bytes, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// Makes `[at, at + bytes)` of a reservation inaccessible.
+pub(crate) fn protect_none(at: usize, bytes: usize) -> Result<(), OsError> {
+    protect(at, bytes, libc::PROT_NONE)
+}
+
+fn protect(at: usize, bytes: usize, prot: i32) -> Result<(), OsError> {
+    // SAFETY: the range belongs to a reservation of this crate; nothing outside the crate relies on its protection.
+    match unsafe { libc::mprotect(at as *mut libc::c_void, bytes, prot) } {
+        0 => Ok(()),
+        _ => Err(OsError::last("mprotect", bytes)),
+    }
+}
+
+fn advise(at: usize, bytes: usize, advice: i32, call: &'static str) -> Result<(), OsError> {
+    // SAFETY: the range belongs to a reservation of this crate, whose contents the callers have given up.
+    match unsafe { libc::madvise(at as *mut libc::c_void, bytes, advice) } {
+        0 => Ok(()),
+        _ => Err(OsError::last(call, bytes)),
+    }
+}
+
+/// Marks the range as guard: any access faults. What it held is gone.
+pub(crate) fn guard_install(at: usize, bytes: usize) -> Result<(), OsError> {
+    advise(at, bytes, MADV_GUARD_INSTALL, "madvise(MADV_GUARD_INSTALL)")
+}
+
+/// Takes guard markers away from the range; ordinary pages in it stay as they are.
+pub(crate) fn guard_remove(at: usize, bytes: usize) -> Result<(), OsError> {
+    advise(at, bytes, MADV_GUARD_REMOVE, "madvise(MADV_GUARD_REMOVE)")
+}
+
+/// Gives the pages of the range back; it reads as zero afterwards. Guard markers stay.
+pub(crate) fn discard(at: usize, bytes: usize) -> Result<(), OsError> {
+    advise(at, bytes, libc::MADV_DONTNEED, "madvise(MADV_DONTNEED)")
+}
+
+/// Asks for small pages: a stack must not become two megabytes because its top was touched.
+pub(crate) fn no_huge_pages(at: usize, bytes: usize) {
+    // A kernel without huge pages refuses, and has what was asked for.
+    let _ = advise(at, bytes, libc::MADV_NOHUGEPAGE, "madvise(MADV_NOHUGEPAGE)");
+}

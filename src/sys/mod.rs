@@ -1,0 +1,24 @@
+//! The operating system, one file per facility. Everything that calls libc is here and nowhere else.
+//!
+//! Contract of the layer: thin, stateless wrappers with typed errors. It knows no goroutine and has no policy. The only
+//! state is the table of fault handlers in [`signal`], which has to be process-wide because signal handlers are.
+//!
+//! | file | facility |
+//! | --- | --- |
+//! | `error` | what failed, with which size, and the knob that fixes it |
+//! | `mem` | reserve, commit, guard, give back |
+//! | `signal` | SIGSEGV dispatch, alternate stacks |
+//! | `futex` | sleep until a word changes |
+//! | `clock` | monotonic nanoseconds |
+//! | `thread` | thread names, timer slack, the process-wide barrier |
+//! | `limits` | what this kernel and its settings allow: what `doctor` prints |
+
+pub(crate) mod clock;
+pub(crate) mod error;
+pub(crate) mod futex;
+pub(crate) mod limits;
+pub(crate) mod mem;
+pub(crate) mod signal;
+pub(crate) mod thread;
+
+pub(crate) use error::OsError;
