@@ -56,7 +56,6 @@
 //!   from outside.
 //! - **park / claim / ready**: a task waits / somebody wins the right to wake it / it is put into a queue.
 //! - **episode**: the number of one wait of one cell. **ticket**: a task and an episode.
-//! - **credit**: the right to one stack slot.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("greenroutine runs on Linux");

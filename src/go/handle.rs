@@ -88,7 +88,9 @@ impl<T> JoinHandle<T> {
     /// # Errors
     ///
     /// If the goroutine panicked, was cancelled, ended itself with [`goexit`](super::goexit), or could not be started.
-    #[inline]
+    // Inlined, because a `ret` between a resume and the next suspend is mispredicted, and so is the suspend's own then: 20 ns of 75
+    // for spawn and join when this was a call.
+    #[inline(always)]
     pub fn join(mut self) -> Result<T, JoinError> {
         let task = self.task();
         let mut references = 1;

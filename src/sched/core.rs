@@ -70,8 +70,8 @@ pub(crate) struct Core {
     /// Stride class of the default stacks.
     pub(crate) stack_class: usize,
     pub(crate) guard_mode: GuardMode,
-    /// Credits a worker takes at once (`stack::arena`).
-    pub(crate) credit_batch: usize,
+    /// How many spawns of a worker go by between two looks whether stacks are left (`stack::arena`).
+    pub(crate) spawns_per_check: u32,
     /// Workers and spares in the order they were started; the first `config.workers` are the regular ones.
     table: Box<[OnceLock<Arc<WorkerShared>>]>,
     workers: AtomicUsize,
@@ -102,7 +102,7 @@ impl Core {
         let core = Arc::new(Self {
             stack_class,
             guard_mode,
-            credit_batch: arena::credit_batch(stack_class),
+            spawns_per_check: arena::spawns_per_check(stack_class),
             table: (0..CAPACITY).map(|_| OnceLock::new()).collect(),
             workers: AtomicUsize::new(0),
             dedicated: Lock::new(Rank::Runtime, Vec::new()),

@@ -37,7 +37,6 @@ pub(crate) mod timers;
 pub(crate) mod worker;
 
 pub(crate) use self::ambient::{current_core, current_goroutine, current_task};
-pub(crate) use self::config::Config;
 pub(crate) use self::core::Core;
 pub(crate) use self::park::{Commit, ParkOp, block, safepoint, yield_now};
 pub(crate) use self::ready::ready;

@@ -128,14 +128,19 @@ pub(crate) fn cancel(task: TaskRef) {
         return;
     }
     task.cancel.store(1, Ordering::SeqCst);
-    fence::heavy();
-    wake_cancelled(task);
+    if !wake_cancelled(task) {
+        // It runs, or was about to block when we looked.
+        fence::heavy();
+        wake_cancelled(task);
+    }
 }
 
-/// The second half of `cancel`: ends the present wait. The flag was set before a heavy fence.
-pub(crate) fn wake_cancelled(task: TaskRef) {
-    if task.wake.claim_cancellable() {
+/// Ends the present wait of a task whose flag was set; false if it is in none that can be cancelled.
+pub(crate) fn wake_cancelled(task: TaskRef) -> bool {
+    let claimed = task.wake.claim_cancellable();
+    if claimed {
         task.reason.set(Reason::Cancelled);
         ready(task);
     }
+    claimed
 }

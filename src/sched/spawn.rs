@@ -144,8 +144,11 @@ impl Worker {
     /// A cell for a goroutine that this worker spawns.
     #[inline(never)]
     fn new_task(&self, class: usize, site: &'static Location<'static>) -> Result<TaskRef, SpawnError> {
-        if self.credits.get() == 0 {
-            self.take_credits()?;
+        let unchecked = self.spawns_unchecked.get();
+        if unchecked == 0 {
+            self.check_stacks()?;
+        } else {
+            self.spawns_unchecked.set(unchecked - 1);
         }
         let (mut id, mut end) = self.ids.get();
         if id == end {
@@ -154,7 +157,6 @@ impl Worker {
         }
         let block = self.cells.take(class).map_err(SpawnError::Os)?;
         self.ids.set((id + 1, end));
-        self.credits.set(self.credits.get() - 1);
         let task = Task::from_block(block);
         init(task, &self.core, class, id, site);
         Ok(task)
@@ -162,14 +164,13 @@ impl Worker {
 
     #[cold]
     #[inline(never)]
-    fn take_credits(&self) -> Result<(), SpawnError> {
-        let (class, batch) = (self.core.stack_class, self.core.credit_batch);
-        let taken = arena::reserve(class, batch).or_else(|_| {
+    fn check_stacks(&self) -> Result<(), SpawnError> {
+        if arena::check_free(self.core.stack_class).is_err() {
             // What waits in our own cache may be the last there is.
             self.stacks.flush();
-            arena::reserve(class, batch)
-        });
-        self.credits.set(taken.map_err(SpawnError::Stack)?);
+            arena::check_free(self.core.stack_class).map_err(SpawnError::Stack)?;
+        }
+        self.spawns_unchecked.set(self.core.spawns_per_check - 1);
         Ok(())
     }
 
@@ -180,7 +181,6 @@ impl Worker {
         // Pairs with the heavy fence in `Core::close`: either it counts us, or we see that it closes.
         fences::light();
         if self.core.closing.load(Ordering::Relaxed) {
-            self.credits.set(self.credits.get() + 1);
             count(&self.shared.counters.finished);
             self.core.after_finish();
             return Err(self.core.refuse_closed(task));
@@ -209,8 +209,8 @@ impl Core {
             None => self.config.stack_max,
         };
         let stack_class = geometry::class_for(stack_max);
-        arena::reserve(stack_class, 1).map_err(SpawnError::Stack)?;
         let header = if stack_class == self.stack_class {
+            arena::check_free(stack_class).map_err(SpawnError::Stack)?;
             None
         } else {
             Some(arena::take(stack_class).map_err(SpawnError::Stack)?)
@@ -218,9 +218,8 @@ impl Core {
         let block = match meta::take_one(class) {
             Ok(block) => block,
             Err(error) => {
-                match header {
-                    Some(header) => arena::give(header, self.guard_mode),
-                    None => arena::unreserve(stack_class, 1),
+                if let Some(header) = header {
+                    arena::give(header, self.guard_mode);
                 }
                 return Err(SpawnError::Os(error));
             }
@@ -285,9 +284,8 @@ impl Core {
 
     /// Gives back what `Core::new_task` took for the stack.
     fn return_stack(&self, task: TaskRef) {
-        match task.slot() {
-            Some(slot) => arena::give(&slot.stack, self.guard_mode),
-            None => arena::unreserve(self.stack_class, 1),
+        if let Some(slot) = task.slot() {
+            arena::give(&slot.stack, self.guard_mode);
         }
     }
 

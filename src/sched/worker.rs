@@ -67,14 +67,14 @@ pub(crate) struct Worker {
     pub(crate) deque: Deque,
     next_in_a_row: Cell<u32>,
     ticks: Cell<u64>,
-    /// Rights to start goroutines with default stacks (`stack::arena`).
-    pub(crate) credits: Cell<usize>,
+    /// Spawns until the next look whether stacks are left (`stack::arena`).
+    pub(crate) spawns_unchecked: Cell<u32>,
     pub(crate) stacks: stack::Cache,
     pub(crate) cells: meta::Cache,
     /// The next goroutine id, and the end of the run.
     pub(crate) ids: Cell<(u64, u64)>,
     pub(crate) rng: RefCell<Rng>,
-    /// Spawns since somebody was last woken for them.
+    /// Spawns of the goroutine that runs now, since somebody was last woken for them.
     pub(crate) backlog: Cell<u32>,
 }
 
@@ -151,14 +151,14 @@ pub(crate) fn notify_search(shared: &WorkerShared) {
 
 impl Worker {
     fn new(core: Arc<Core>, shared: Arc<WorkerShared>, deque: Deque) -> Self {
-        let scarce = core.credit_batch == 1;
+        let scarce = core.spawns_per_check == 1;
         Self {
             free: core.config.free_migration,
             local: Fifo::new(),
             deque,
             next_in_a_row: Cell::new(0),
             ticks: Cell::new(0),
-            credits: Cell::new(0),
+            spawns_unchecked: Cell::new(0),
             stacks: stack::Cache::new(core.stack_class, core.guard_mode, scarce),
             cells: meta::Cache::new(),
             ids: Cell::new((0, 0)),
@@ -193,9 +193,6 @@ impl Worker {
         }
         self.stacks.flush();
         self.cells.flush();
-        if self.credits.get() > 0 {
-            arena::unreserve(self.core.stack_class, self.credits.get());
-        }
     }
 
     /// The next goroutine of this worker's own.
@@ -320,6 +317,7 @@ impl Worker {
             }
         };
         slot.worker.set(ptr::from_ref(self).cast());
+        self.backlog.set(0);
         if task.hidden_panics.get() != 0 {
             panics::show(task);
         }
@@ -377,11 +375,7 @@ impl Worker {
         let slot = match task.slot() {
             Some(slot) => slot,
             None => match self.stacks.pop() {
-                Some(header) => {
-                    // The spawn's credit was not needed.
-                    self.return_credit();
-                    Slot::of(header)
-                }
+                Some(header) => Slot::of(header),
                 None => match arena::take(self.core.stack_class) {
                     Ok(header) => Slot::of(header),
                     Err(error) => {
@@ -406,22 +400,6 @@ impl Worker {
     fn refuse(&self, task: TaskRef, error: stack::StackError) {
         let ended = body::refuse(task, error);
         self.attend(ended);
-    }
-
-    #[inline(always)]
-    fn return_credit(&self) {
-        let credits = self.credits.get() + 1;
-        self.credits.set(credits);
-        if credits > 2 * self.core.credit_batch {
-            self.return_credits();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn return_credits(&self) {
-        arena::unreserve(self.core.stack_class, self.core.credit_batch);
-        self.credits.set(self.credits.get() - self.core.credit_batch);
     }
 
     /// A goroutine has ended: its stack, its cell, whom that wakes.

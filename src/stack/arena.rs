@@ -1,13 +1,12 @@
-//! The arena: one reservation, cut into regions, regions into slots; the lists of free slots; credits.
+//! The arena: one reservation, cut into regions, regions into slots; the lists of free slots.
 //!
 //! Address space is reserved once (64 TiB, or the largest power of two that the limits allow). A region is given to a
 //! stride class when that class needs slots, for good. Free slots are either *warm* (open and guarded) or
 //! *cold* (given back to the kernel; [`trim`] makes them).
 //!
-//! **Credits.** A goroutine takes its slot when it starts, not when it is spawned; still, a spawn that cannot be served
-//! must fail at once. So a spawn takes a credit, and a credit is a slot that nobody else will be given:
-//! `promised <= available` holds for every class. Workers hold credits in batches ([`reserve`]), so most spawns touch
-//! nothing shared.
+//! A goroutine takes its slot when it starts, not when it is spawned: goroutines that have not started need none, so far more can be
+//! spawned than there are slots, as long as they do not all wait at once. A spawn while *no* slot is free fails at once
+//! ([`check_free`]); a start that finds none fails that goroutine, with the same error from its `join`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,8 +98,6 @@ struct Class {
     untouched: Vec<usize>,
     /// Slots of this class handed out: running, parked or cached.
     out: usize,
-    /// Credits given and not yet used. `promised <= available()`.
-    promised: usize,
 }
 
 impl Class {
@@ -113,7 +110,7 @@ impl Class {
     fn first_use(&mut self, stride: usize) -> usize {
         if self.next == self.end {
             let region = 1 << geometry::REGION_SHIFT.load(Ordering::Relaxed);
-            self.next = self.untouched.pop().expect("a credit is a slot");
+            self.next = self.untouched.pop().expect("available() counted it");
             self.end = self.next + region;
         }
         self.next += stride;
@@ -176,8 +173,10 @@ fn locked() -> Locked<'static, Option<Arena>> {
 }
 
 impl Arena {
-    fn out_and_promised(&self) -> usize {
-        self.classes.iter().map(|class| class.out + class.promised).sum()
+    /// How many slots may still be opened.
+    fn budget_left(&self) -> usize {
+        let open: usize = self.classes.iter().map(|class| class.out + class.warm_len).sum();
+        self.budget.saturating_sub(open)
     }
 
     /// Gives the class one more region.
@@ -198,11 +197,26 @@ impl Arena {
         Ok(())
     }
 
+    /// Sees to it that a slot of the class can be taken.
+    fn make_free(&mut self, class: usize) -> Result<(), StackError> {
+        let here = &self.classes[class];
+        if here.warm_len > 0 {
+            return Ok(());
+        }
+        if self.budget_left() == 0 {
+            return Err(self.exhausted(class));
+        }
+        if here.available(1 << shift_of(class)) == 0 {
+            self.add_region(class)?;
+        }
+        Ok(())
+    }
+
     fn exhausted(&self, class: usize) -> StackError {
         let stride = 1 << shift_of(class);
         let here = &self.classes[class];
         let (limit, cause) = match self.mode {
-            GuardMode::Mprotect if self.out_and_promised() >= self.budget => (
+            GuardMode::Mprotect if self.budget_left() == 0 => (
                 self.budget,
                 "vm.max_map_count (this kernel has no MADV_GUARD_INSTALL, so a stack takes two mappings)",
             ),
@@ -215,49 +229,27 @@ impl Arena {
     }
 }
 
-/// Takes up to `wanted` credits of a class; at least one, or why not.
-pub(crate) fn reserve(class: usize, wanted: usize) -> Result<usize, StackError> {
-    let mut guard = locked();
-    let arena = guard.as_mut().expect("boot comes first");
-    let stride = 1 << shift_of(class);
-    if arena.classes[class].available(stride) == arena.classes[class].promised {
-        arena.add_region(class)?;
-    }
-    let budget = arena.budget.saturating_sub(arena.out_and_promised());
-    let free = arena.classes[class].available(stride) - arena.classes[class].promised;
-    let granted = wanted.min(free).min(budget);
-    if granted == 0 {
-        return Err(arena.exhausted(class));
-    }
-    arena.classes[class].promised += granted;
-    Ok(granted)
+/// Fails if a goroutine with a stack of this class could not start now.
+pub(crate) fn check_free(class: usize) -> Result<(), StackError> {
+    locked().as_mut().expect("boot comes first").make_free(class)
 }
 
-/// Gives credits back.
-pub(crate) fn unreserve(class: usize, credits: usize) {
-    let mut guard = locked();
-    let arena = guard.as_mut().expect("boot comes first");
-    debug_assert!(arena.classes[class].promised >= credits, "credits come from reserve");
-    arena.classes[class].promised -= credits;
-}
-
-/// How many credits a worker should take at once: many where slots abound, one where they are scarce.
-pub(crate) fn credit_batch(class: usize) -> usize {
+/// How many spawns may go by between two [`check_free`]s: many where slots abound, one where they are scarce.
+pub(crate) fn spawns_per_check(class: usize) -> u32 {
     let total = geometry::SIZE.load(Ordering::Relaxed) >> shift_of(class);
     let scarce = mem::guard_mode() == GuardMode::Mprotect || total < 16 * 1024;
     if scarce { 1 } else { 64 }
 }
 
-/// Takes a slot against a credit. Fails only if the kernel refuses the guard; the credit is gone in either case.
+/// Takes a slot.
 pub(crate) fn take(class: usize) -> Result<HeaderRef, StackError> {
     let shift = shift_of(class);
     let stride = 1_usize << shift;
     let (top, mode) = {
         let mut guard = locked();
         let arena = guard.as_mut().expect("boot comes first");
+        arena.make_free(class)?;
         let here = &mut arena.classes[class];
-        debug_assert!(here.promised > 0, "a slot is taken against a credit");
-        here.promised -= 1;
         here.out += 1;
         if here.warm != 0 {
             let header = geometry::header_of_slot(here.warm, shift);
@@ -300,13 +292,12 @@ pub(crate) fn trim(all: bool) -> usize {
         let shift = shift_of(class);
         let mode;
         let mut list;
-        let mut count;
         {
             let mut guard = locked();
             let Some(arena) = guard.as_mut() else { return 0 };
             mode = arena.mode;
             let here = &mut arena.classes[class];
-            count = if all { here.warm_len } else { here.warm_low / 2 };
+            let count = if all { here.warm_len } else { here.warm_low / 2 };
             list = here.warm;
             let mut last = 0;
             for _ in 0..count {
@@ -320,22 +311,7 @@ pub(crate) fn trim(all: bool) -> usize {
             }
             here.warm_len -= count;
             here.warm_low = here.warm_len;
-            // Meanwhile they are nobody's; credits must not count on them.
-            if here.available(1 << shift) < here.promised {
-                // Too tight to trim: put them back.
-                let mut back = list;
-                while back != 0 {
-                    let header = geometry::header_of_slot(back, shift);
-                    back = header.next.load(Ordering::Relaxed);
-                    header.next.store(here.warm, Ordering::Relaxed);
-                    here.warm = header.address();
-                }
-                here.warm_len += count;
-                count = 0;
-                list = 0;
-            }
         }
-        debug_assert_eq!(count == 0, list == 0);
         while list != 0 {
             let header = geometry::header_of_slot(list, shift);
             list = header.next.load(Ordering::Relaxed);
@@ -387,12 +363,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credits_are_slots_and_slots_come_back() {
+    fn slots_are_distinct_and_come_back() {
         boot().expect("an arena");
         // A class that no other test uses.
         let class = 3;
-        let credits = reserve(class, 10).expect("credits");
-        assert_eq!(credits, 10);
+        check_free(class).expect("a free slot");
         let slots: Vec<_> = (0..10).map(|_| take(class).expect("a slot")).collect();
         for (i, slot) in slots.iter().enumerate() {
             assert_eq!(slot.top() % (1 << shift_of(class)), 0);
@@ -408,9 +383,7 @@ mod tests {
         let before = stats();
         assert!(before.warm >= 10);
         assert!(trim(true) >= 10);
-        let credits = reserve(class, 1).expect("a credit");
         let slot = take(class).expect("a cold slot opens again");
-        assert_eq!(credits, 1);
         // SAFETY: the slot is ours and open.
         let word = unsafe { ((slot.address() - 8) as *const u64).read() };
         assert_eq!(word, 0, "what was given back reads as zero");

@@ -6,7 +6,7 @@
 //! | file | job |
 //! | --- | --- |
 //! | `geometry` | address to slot to header to guards: pure arithmetic |
-//! | `arena` | regions and slots; the shared lists; credits; trimming |
+//! | `arena` | regions and slots; the shared lists; trimming |
 //! | `grow` | commit, cut back, move the soft guard |
 //! | `fault` | SIGNAL-SAFE: fault address to growth or overflow report |
 //! | `cache` | one worker's free slots |
@@ -17,6 +17,6 @@ pub(crate) mod fault;
 pub(crate) mod geometry;
 pub(crate) mod grow;
 
-pub(crate) use arena::{StackError, StackStats};
+pub(crate) use arena::StackError;
 pub(crate) use cache::Cache;
 pub(crate) use geometry::{HEADER_BYTES, Header, MAX_STACK, MIN_STACK};
