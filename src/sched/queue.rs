@@ -98,9 +98,9 @@ impl Deque {
         self.0.pop().map(|runnable| runnable.0)
     }
 
-    /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Takes a batch from a victim (half, at most 32): the first to run now, the rest into this deque.

@@ -3,8 +3,8 @@
 //! A worker is its thread, for good: in home mode goroutines belong to the thread that started them, so nothing is handed over
 //! when it is stuck; others serve what is not bound to it (`monitor`).
 //!
-//! One turn of the loop: `next` slot (direct handoff), then the plain queue of started goroutines and the deque of unstarted ones in
-//! turn, with a look at inbox and timers before and at the injector every 61st time (Go's number: prime, so that it falls
+//! One round of the loop: `next` slot (direct handoff), then the plain queue of started goroutines or the deque of unstarted ones, in
+//! turns, with a look at inbox and timers before and at the injector every 61st time (Go's number: prime, so that it falls
 //! in step with nothing). When all are empty: search, doze, sleep (`idle`).
 
 use std::cell::{Cell, RefCell};
@@ -67,6 +67,9 @@ pub(crate) struct Worker {
     pub(crate) deque: Deque,
     next_in_a_row: Cell<u32>,
     ticks: Cell<u64>,
+    /// Whether it is the deque's turn or the plain queue's, and for how many more.
+    deque_turn: Cell<bool>,
+    turn_left: Cell<usize>,
     /// Spawns until the next look whether stacks are left (`stack::arena`).
     pub(crate) spawns_unchecked: Cell<u32>,
     pub(crate) stacks: stack::Cache,
@@ -158,6 +161,8 @@ impl Worker {
             deque,
             next_in_a_row: Cell::new(0),
             ticks: Cell::new(0),
+            deque_turn: Cell::new(false),
+            turn_left: Cell::new(0),
             spawns_unchecked: Cell::new(0),
             stacks: stack::Cache::new(core.stack_class, core.guard_mode, scarce),
             cells: meta::Cache::new(),
@@ -212,12 +217,36 @@ impl Worker {
             return Some(task);
         }
         self.next_in_a_row.set(0);
-        // In turn, so that neither a storm of spawns nor a pair that yields to each other starves the other kind.
-        if tick & 1 == 0 {
-            self.local.pop().or_else(|| self.deque.pop())
-        } else {
-            self.deque.pop().or_else(|| self.local.pop())
+        self.take_in_turn()
+    }
+
+    /// From the queue whose turn it is, as often as it was long when its turn began: both together are nearly one FIFO, and neither a
+    /// storm of spawns nor a pair that yields to each other starves the other kind.
+    #[inline(always)]
+    fn take_in_turn(&self) -> Option<TaskRef> {
+        let left = self.turn_left.get();
+        if left > 0 {
+            self.turn_left.set(left - 1);
+            let task = if self.deque_turn.get() { self.deque.pop() } else { self.local.pop() };
+            if task.is_some() {
+                return task;
+            }
         }
+        self.next_turn()
+    }
+
+    fn next_turn(&self) -> Option<TaskRef> {
+        // The deque is empty here if it was its turn, unless the turn was used up.
+        for deque_turn in [!self.deque_turn.get(), self.deque_turn.get()] {
+            let task = if deque_turn { self.deque.pop() } else { self.local.pop() };
+            if task.is_some() {
+                let left = if deque_turn { self.deque.len() } else { self.local.len() };
+                self.deque_turn.set(deque_turn);
+                self.turn_left.set(left);
+                return task;
+            }
+        }
+        None
     }
 
     #[inline(never)]
@@ -417,11 +446,13 @@ impl Worker {
             body::end_cell(task);
             self.cells.give(task.block(), task.class.get() as usize);
         }
+        // At the tail: who joins one goroutine often joins those behind it in the queue next, and finds them done then. Through `next` a
+        // batch of 10,000 parked its joiner 10,000 times (75 ns a goroutine on one worker against 45).
         if let Some(joiner) = ended.joiner {
-            self.ready_next(joiner);
+            self.ready_tail(joiner);
         }
         if let Some(owner) = ended.owner {
-            self.ready_next(owner);
+            self.ready_tail(owner);
         }
         count(&self.shared.counters.finished);
         self.core.after_finish();
