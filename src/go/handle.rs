@@ -172,19 +172,31 @@ impl<T> JoinHandle<T> {
 /// # Safety
 ///
 /// - The goroutine has ended, its result is a `T` and the caller's.
+#[inline(always)]
 unsafe fn take_result<T>(task: TaskRef) -> Result<T, JoinError> {
-    let id = Id::of(task);
+    if task.outcome.get() == Outcome::Value {
+        // SAFETY: the outcome says what the payload holds; the rest is the contract.
+        return Ok(unsafe { place::take_value(task) });
+    }
+    // SAFETY: the contract.
+    Err(unsafe { take_error(task) })
+}
+
+/// # Safety
+///
+/// - The goroutine has ended without a value, and its result is the caller's.
+#[cold]
+#[inline(never)]
+unsafe fn take_error(task: TaskRef) -> JoinError {
     let kind = match task.outcome.get() {
         // SAFETY: the outcome says what the payload holds; the rest is the contract.
-        Outcome::Value => return Ok(unsafe { place::take_value(task) }),
-        // SAFETY: as above.
         Outcome::Panic => Ended::Panic(unsafe { place::take_panic(task) }),
         Outcome::Cancelled => Ended::Cancelled,
         // SAFETY: as above.
         Outcome::NoStack => Ended::NoStack(unsafe { place::take_refusal(task) }),
-        Outcome::Goexit | Outcome::None | Outcome::Taken => Ended::Goexit,
+        Outcome::Goexit | Outcome::None | Outcome::Value | Outcome::Taken => Ended::Goexit,
     };
-    Err(JoinError { id, kind })
+    JoinError { id: Id::of(task), kind }
 }
 
 impl<T> Future for JoinHandle<T> {

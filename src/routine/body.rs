@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use super::cell::{Outcome, Task, TaskRef};
+use super::cell::{MORE_EXTRAS, Outcome, Task, TaskRef};
 use super::life::Finish;
 use super::place;
 use super::slot::{Ended, SlotRef};
@@ -62,10 +62,10 @@ fn end_unwound(task: TaskRef, payload: Box<dyn std::any::Any + Send>) {
 
 /// Drops the task locals while the goroutine is still one: their destructors may use other locals, and block.
 fn drop_locals(task: TaskRef) {
-    let extras = task.extras.load(Ordering::Relaxed);
-    if extras.is_null() {
+    if task.more.get() & MORE_EXTRAS == 0 {
         return;
     }
+    let extras = task.extras.load(Ordering::Relaxed);
     loop {
         // SAFETY: the extras are the goroutine's own; the borrow ends before the value is dropped, because its destructor may
         // make another local.
@@ -79,7 +79,7 @@ fn drop_locals(task: TaskRef) {
 
 /// Publishes the end. After `life.finish()` the cell is only ours if that says so.
 fn finish(task: TaskRef) -> Ended {
-    let scope = task.scope.get();
+    let scope = task.scope();
     let mut ended = Ended::default();
     match task.life.finish() {
         Finish::Left => {}
@@ -97,7 +97,7 @@ fn finish(task: TaskRef) -> Ended {
             }
         }
     }
-    if !scope.is_null() {
+    if let Some(scope) = scope {
         // SAFETY: the scope's owner waits for this child's decrement, which is in `done`.
         let scope = unsafe { &*scope };
         ended.owner = scope.done();
@@ -130,10 +130,7 @@ pub(crate) fn release_result(task: &Task) {
         // a handle.
         let panic = unsafe { place::drop_result(task) };
         let Some(payload) = panic else { return };
-        let scope = task.scope.get();
-        if scope.is_null() {
-            return drop(payload);
-        }
+        let Some(scope) = task.scope() else { return drop(payload) };
         // SAFETY: whoever drops the handle of a scoped goroutine does so inside the scope; the goroutine itself is before its
         // decrement.
         let scope = unsafe { &*scope };
@@ -146,8 +143,8 @@ pub(crate) fn release_result(task: &Task) {
 
 /// Frees what a cell owns apart from its payload. The caller holds the only reference and gives the block back.
 pub(crate) fn end_cell(task: &Task) {
-    let extras = task.extras.swap(std::ptr::null_mut(), Ordering::Relaxed);
-    if !extras.is_null() {
+    if task.more.get() & MORE_EXTRAS != 0 {
+        let extras = task.extras.swap(std::ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: made by Box::into_raw in `extras_mut`; the locals are gone, the name goes now.
         drop(unsafe { Box::from_raw(extras) });
     }

@@ -64,6 +64,8 @@ pub(crate) struct Slot {
     pub(crate) worker: Cell<*const ()>,
     yielder: Cell<*const Yielder<(), Command>>,
     prepared: Cell<bool>,
+    /// Taken for a goroutine with a `stack_max` of its own: not for a worker's cache.
+    pub(crate) custom: Cell<bool>,
     /// Initialised when `prepared`.
     coroutine: UnsafeCell<MaybeUninit<ManuallyDrop<SlotCoroutine>>>,
     /// Left by the goroutine that ended last.

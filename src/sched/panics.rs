@@ -122,8 +122,8 @@ fn on_helper_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 #[cold]
 #[inline(never)]
 pub(crate) fn hide(task: &Task) {
-    let mut hidden = 0;
-    while std::thread::panicking() {
+    let mut hidden = 0_u8;
+    while std::thread::panicking() && hidden < u8::MAX {
         on_helper_thread(Token::begin).finish();
         hidden += 1;
     }

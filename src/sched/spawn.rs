@@ -14,7 +14,7 @@ use super::{ambient, config, park};
 use crate::base::{fence as fences, meta};
 use crate::routine::scope::ScopeData;
 use crate::routine::{Kind, Outcome, Task, TaskRef, body, cell, place, slot};
-use crate::stack::{StackError, arena, geometry};
+use crate::stack::{StackError, arena, geometry, grow};
 use crate::sys::OsError;
 
 /// What a builder asks for.
@@ -91,7 +91,7 @@ pub(crate) unsafe fn spawn<F: FnOnce() -> T, T>(
         let worker = unsafe { worker::of_slot(slot) };
         if options.is_plain() && worker.spawns_here(on) {
             let task = worker.new_task(class, site)?;
-            task.scope.set(scope);
+            task.set_scope(scope);
             // SAFETY: the cell is new and of this class; the rest is our contract.
             unsafe { place::put_closure(task, f) };
             return worker.launch(task);
@@ -102,7 +102,7 @@ pub(crate) unsafe fn spawn<F: FnOnce() -> T, T>(
         None => ambient::current_core().map_err(SpawnError::Io)?,
     };
     let task = core.new_task(class, site, options.stack_max)?;
-    task.scope.set(scope);
+    task.set_scope(scope);
     if let Some(name) = options.name {
         // SAFETY: nobody else knows the cell yet.
         unsafe { (*task.extras_mut()).name = Some(name) };
@@ -126,6 +126,7 @@ fn init(task: TaskRef, core: &Core, class: usize, id: u64, site: &'static Locati
     task.site.set(site);
     task.extras.store(ptr::null_mut(), Ordering::Relaxed);
     task.stack_max.set(core.config.stack_max as u32);
+    task.more.set(0);
     task.hidden_panics.set(0);
     task.pins.set(0);
     task.outcome.set(Outcome::None);
@@ -209,7 +210,7 @@ impl Core {
             None => self.config.stack_max,
         };
         let stack_class = geometry::class_for(stack_max);
-        let header = if stack_class == self.stack_class {
+        let header = if stack_max == self.config.stack_max {
             arena::check_free(stack_class).map_err(SpawnError::Stack)?;
             None
         } else {
@@ -228,6 +229,8 @@ impl Core {
         init(task, self, class, cell::fresh_ids(1), site);
         task.stack_max.set(stack_max as u32);
         if let Some(header) = header {
+            grow::set_limit(header, stack_max, self.guard_mode);
+            slot::Slot::of(header).custom.set(true);
             task.slot.store(ptr::from_ref(slot::Slot::of(header)).cast_mut(), Ordering::Relaxed);
         }
         Ok(task)
@@ -285,6 +288,7 @@ impl Core {
     /// Gives back what `Core::new_task` took for the stack.
     fn return_stack(&self, task: TaskRef) {
         if let Some(slot) = task.slot() {
+            slot.custom.set(false);
             arena::give(&slot.stack, self.guard_mode);
         }
     }

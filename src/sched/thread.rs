@@ -28,6 +28,7 @@ impl Mine {
         task.cancel.store(0, Ordering::Relaxed);
         task.id.store(0, Ordering::Relaxed);
         task.extras.store(std::ptr::null_mut(), Ordering::Relaxed);
+        task.more.set(0);
         task.life.begin();
         Self(task)
     }

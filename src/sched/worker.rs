@@ -406,7 +406,10 @@ impl Worker {
             None => match self.stacks.pop() {
                 Some(header) => Slot::of(header),
                 None => match arena::take(self.core.stack_class) {
-                    Ok(header) => Slot::of(header),
+                    Ok(header) => {
+                        grow::set_limit(header, self.core.config.stack_max, self.core.guard_mode);
+                        Slot::of(header)
+                    }
                     Err(error) => {
                         self.refuse(task, error);
                         return None;
@@ -414,7 +417,6 @@ impl Worker {
                 },
             },
         };
-        grow::set_limit(&slot.stack, task.stack_max.get() as usize, self.core.guard_mode);
         slot.prepare(body::slot_main);
         slot.task.set(Some(task));
         task.slot.store(ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
@@ -436,7 +438,12 @@ impl Worker {
     fn recycle(&self, slot: SlotRef) {
         let ended = slot.ended.get();
         slot.task.set(None);
-        self.stacks.push(&slot.stack);
+        if slot.custom.get() {
+            slot.custom.set(false);
+            arena::give(&slot.stack, self.core.guard_mode);
+        } else {
+            self.stacks.push(&slot.stack);
+        }
         self.attend(ended);
     }
 
