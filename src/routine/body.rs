@@ -22,8 +22,7 @@ pub(crate) fn slot_main(slot: SlotRef) {
     let task = slot.task();
     run(task);
     drop_locals(task);
-    let ended = finish(task);
-    slot.ended.set(ended);
+    finish(task, &slot.ended);
     std::mem::forget(guard);
 }
 
@@ -78,31 +77,31 @@ fn drop_locals(task: TaskRef) {
 }
 
 /// Publishes the end. After `life.finish()` the cell is only ours if that says so.
-fn finish(task: TaskRef) -> Ended {
+#[inline(always)]
+fn finish(task: TaskRef, ended: &Ended) {
     let scope = task.scope();
-    let mut ended = Ended::default();
     match task.life.finish() {
         Finish::Left => {}
         Finish::Detached => {
             // Nobody will read the result: it is dropped while the goroutine still runs.
             release_result(task);
             if task.life.finish_detached() {
-                ended.free = Some(task);
+                ended.free.set(Some(task));
             }
         }
         Finish::Joiner => {
-            ended.joiner = wake_joiner(task);
-            if ended.joiner.is_none() && task.life.drop_refs(1) {
-                ended.free = Some(task);
+            let joiner = wake_joiner(task);
+            ended.joiner.set(joiner);
+            if joiner.is_none() && task.life.drop_refs(1) {
+                ended.free.set(Some(task));
             }
         }
     }
     if let Some(scope) = scope {
         // SAFETY: the scope's owner waits for this child's decrement, which is in `done`.
         let scope = unsafe { &*scope };
-        ended.owner = scope.done();
+        ended.owner.set(scope.done());
     }
-    ended
 }
 
 /// Claims the registered joiner. If that succeeds, our reference of the cell is the joiner's now.
@@ -153,7 +152,7 @@ pub(crate) fn end_cell(task: &Task) {
 
 /// Ends a goroutine that got no stack. Runs on the worker: what the closure captured is dropped there, and if that blocks, the
 /// worker does.
-pub(crate) fn refuse(task: TaskRef, error: crate::stack::StackError) -> Ended {
+pub(crate) fn refuse(task: TaskRef, error: crate::stack::StackError, ended: &Ended) {
     let dropped = panic::catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the goroutine has not run, so the payload holds the closure, and its worker is the only one to have it.
         unsafe { place::drop_closure(task) }
@@ -162,5 +161,5 @@ pub(crate) fn refuse(task: TaskRef, error: crate::stack::StackError) -> Ended {
     drop(dropped);
     // SAFETY: the payload is empty now.
     unsafe { place::put_refusal(task, error) };
-    finish(task)
+    finish(task, ended);
 }

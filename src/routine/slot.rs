@@ -43,15 +43,16 @@ unsafe impl Stack for SlotStack {
 
 type SlotCoroutine = Coroutine<(), Command, (), SlotStack>;
 
-/// Whom the worker has to attend to after a goroutine has ended.
-#[derive(Clone, Copy, Default)]
+/// Whom the worker has to attend to after a goroutine has ended. Cells, so that each is written in place: returned as a value it was copied through
+/// memory in pieces of another size, which stalls on store forwarding (4 ns).
+#[derive(Default)]
 pub(crate) struct Ended {
     /// The joiner, claimed.
-    pub(crate) joiner: Option<TaskRef>,
+    pub(crate) joiner: Cell<Option<TaskRef>>,
     /// The owner of the scope, claimed.
-    pub(crate) owner: Option<TaskRef>,
+    pub(crate) owner: Cell<Option<TaskRef>>,
     /// The cell, if nobody holds it any more.
-    pub(crate) free: Option<TaskRef>,
+    pub(crate) free: Cell<Option<TaskRef>>,
 }
 
 /// The header of a slot, at its top. Zeroed memory is a slot that was never prepared.
@@ -69,7 +70,7 @@ pub(crate) struct Slot {
     /// Initialised when `prepared`.
     coroutine: UnsafeCell<MaybeUninit<ManuallyDrop<SlotCoroutine>>>,
     /// Left by the goroutine that ended last.
-    pub(crate) ended: Cell<Ended>,
+    pub(crate) ended: Ended,
     /// The stack pointer of the suspended goroutine, a little above the lowest word in use: for dumps and scans.
     pub(crate) suspended_sp: Cell<usize>,
 }

@@ -21,7 +21,7 @@ use super::queue::{Deque, Fifo};
 use super::timers::TimerQueue;
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
-use crate::routine::slot::{DONE, YIELD};
+use crate::routine::slot::{DONE, Ended, YIELD};
 use crate::routine::{Slot, SlotRef, TaskRef, body};
 use crate::stack::{self, arena, grow};
 use crate::sys::{self, clock, futex};
@@ -429,14 +429,14 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn refuse(&self, task: TaskRef, error: stack::StackError) {
-        let ended = body::refuse(task, error);
-        self.attend(ended);
+        let ended = Ended::default();
+        body::refuse(task, error, &ended);
+        self.attend(&ended);
     }
 
     /// A goroutine has ended: its stack, its cell, whom that wakes.
     #[inline(always)]
     fn recycle(&self, slot: SlotRef) {
-        let ended = slot.ended.get();
         slot.task.set(None);
         if slot.custom.get() {
             slot.custom.set(false);
@@ -444,21 +444,21 @@ impl Worker {
         } else {
             self.stacks.push(&slot.stack);
         }
-        self.attend(ended);
+        self.attend(&slot.ended);
     }
 
     #[inline(always)]
-    fn attend(&self, ended: crate::routine::slot::Ended) {
-        if let Some(task) = ended.free {
+    fn attend(&self, ended: &Ended) {
+        if let Some(task) = ended.free.take() {
             body::end_cell(task);
             self.cells.give(task.block(), task.class.get() as usize);
         }
         // At the tail: who joins one goroutine often joins those behind it in the queue next, and finds them done then. Through `next` a
         // batch of 10,000 parked its joiner 10,000 times (75 ns a goroutine on one worker against 45).
-        if let Some(joiner) = ended.joiner {
+        if let Some(joiner) = ended.joiner.take() {
             self.ready_tail(joiner);
         }
-        if let Some(owner) = ended.owner {
+        if let Some(owner) = ended.owner.take() {
             self.ready_tail(owner);
         }
         count(&self.shared.counters.finished);
