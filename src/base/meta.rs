@@ -59,10 +59,13 @@ struct Chunk {
 unsafe impl Send for Shared {}
 
 #[cfg(not(loom))]
-static SHARED: Lock<Shared> =
-    Lock::new(
+static SHARED: Lock<Shared> = Lock::new(
     Rank::Meta,
-    Shared { batches: [ptr::null_mut(); SIZES.len()], free: [ptr::null_mut(); SIZES.len()], chunks: Vec::new() },
+    Shared {
+        batches: [ptr::null_mut(); SIZES.len()],
+        free: [ptr::null_mut(); SIZES.len()],
+        chunks: Vec::new(),
+    },
 );
 
 /// The smallest class whose blocks hold `bytes`.
@@ -98,7 +101,8 @@ fn take_shared(class: usize, count: usize) -> Result<(*mut Block, usize), OsErro
     if count == BATCH && !shared.batches[class].is_null() {
         let head = shared.batches[class];
         // SAFETY: blocks stay mapped for ever; this one is free, and its list is under the lock.
-        shared.batches[class] = unsafe { &*head }.batch.swap(ptr::null_mut(), std::sync::atomic::Ordering::Relaxed);
+        shared.batches[class] =
+            unsafe { &*head }.batch.swap(ptr::null_mut(), std::sync::atomic::Ordering::Relaxed);
         return Ok((head, BATCH));
     }
     while taken < count && !shared.free[class].is_null() {
@@ -115,7 +119,8 @@ fn take_shared(class: usize, count: usize) -> Result<(*mut Block, usize), OsErro
         // A single block is wanted and there are only batches: break one up.
         let head = shared.batches[class];
         // SAFETY: as above.
-        shared.batches[class] = unsafe { &*head }.batch.swap(ptr::null_mut(), std::sync::atomic::Ordering::Relaxed);
+        shared.batches[class] =
+            unsafe { &*head }.batch.swap(ptr::null_mut(), std::sync::atomic::Ordering::Relaxed);
         shared.free[class] = link_of(head);
         return Ok((head, 1));
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use super::current::Id;
-use crate::routine::{Outcome, Reason, TaskRef, Ticket, Wait, body, place};
-use crate::sched::core::{free_cell, release_ref};
+use crate::routine::{Outcome, Reason, TaskRef, Ticket, Wait, body, place, slot};
+use crate::sched::core::{free_goroutine, release_ref};
 use crate::sched::park::{check_cancelled, unwind_if_cancelled};
 use crate::sched::{self, Commit, ParkOp};
 use crate::stack::StackError;
@@ -94,13 +94,14 @@ impl<T> JoinHandle<T> {
     pub fn join(mut self) -> Result<T, JoinError> {
         let task = self.task();
         let mut references = 1;
+        let slot = slot::current();
         if !task.life.is_done() {
-            if let Some(me) = sched::current_goroutine() {
-                check_cancelled(me);
+            if let Some(slot) = slot {
+                check_cancelled(slot.task());
             }
             let op = JoinOp { op: ParkOp::new(Wait::Join, u64::MAX, commit_join), target: task };
             // SAFETY: `op` stays in this frame until the call returns, and is what `commit_join` expects.
-            let reason = unsafe { sched::block(&raw const op.op) };
+            let reason = unsafe { sched::park::block_on(slot, &raw const op.op) };
             if reason == Reason::Joined {
                 // The goroutine handed over its reference.
                 references = 2;
@@ -113,7 +114,7 @@ impl<T> JoinHandle<T> {
         // SAFETY: done; the result is this handle's, and a T.
         let result = unsafe { take_result::<T>(task) };
         if task.life.drop_refs(references) {
-            free_cell(task);
+            free_goroutine(slot, task);
         }
         result
     }

@@ -18,7 +18,7 @@ use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
 use crate::base::{CachePadded, fence as fences, meta};
-use crate::routine::{Kind, Task, TaskRef, body, slot};
+use crate::routine::{Kind, SlotRef, Task, TaskRef, body, slot};
 use crate::stack::{self, arena, geometry};
 use crate::sys::mem::GuardMode;
 use crate::sys::{clock, futex};
@@ -296,8 +296,14 @@ pub(crate) fn free_cell(task: TaskRef) {
     if task.kind.get() == Kind::Thread {
         return super::thread::free_cell(task);
     }
+    free_goroutine(slot::current(), task);
+}
+
+/// `free_cell` of a goroutine's cell, for a caller that knows its own slot.
+#[inline(always)]
+pub(crate) fn free_goroutine(slot: Option<SlotRef>, task: TaskRef) {
     body::end_cell(task);
-    match slot::current() {
+    match slot {
         // SAFETY: written by the worker that runs this goroutine, and valid until it suspends.
         Some(slot) => unsafe { worker::of_slot(slot) }.cells.give(task.block(), task.class.get() as usize),
         None => meta::give_one(task.block(), task.class.get() as usize),

@@ -15,6 +15,8 @@ use crate::base::CachePadded;
 use crate::base::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 const WORDS: usize = 16;
+/// Set in `dozer` while the dozer is not to be woken for a backlog.
+const QUIET: usize = 1 << 32;
 /// How many workers the mask can hold.
 pub(crate) const CAPACITY: usize = WORDS * 64;
 
@@ -96,15 +98,25 @@ impl Idle {
         self.dozer.compare_exchange(0, index + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
+    /// The dozer wants to be woken for a backlog, or not.
+    pub(crate) fn set_quiet(&self, index: usize, quiet: bool) {
+        self.dozer.store(index + 1 + if quiet { QUIET } else { 0 }, Ordering::Relaxed);
+    }
+
     /// Stops being the dozer.
     pub(crate) fn end_doze(&self) {
         self.dozer.store(0, Ordering::SeqCst);
     }
 
-    /// The worker that dozes.
+    /// The worker that dozes and wants to be woken for a backlog.
     #[inline(always)]
-    pub(crate) fn dozer(&self) -> Option<usize> {
-        self.dozer.load(Ordering::Relaxed).checked_sub(1)
+    pub(crate) fn wakeable_dozer(&self) -> Option<usize> {
+        self.dozer.load(Ordering::Relaxed).checked_sub(1).filter(|index| *index < QUIET)
+    }
+
+    /// Whether a worker dozes.
+    pub(crate) fn has_dozer(&self) -> bool {
+        self.dozer.load(Ordering::Relaxed) != 0
     }
 
     /// Announces that a worker goes to sleep. It executes `fence::heavy` and looks for work once more afterwards.

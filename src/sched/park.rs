@@ -64,7 +64,18 @@ impl ParkOp {
 /// - `op` points to a live `ParkOp` that may be passed to its own `commit`.
 #[inline(always)]
 pub(crate) unsafe fn block(op: *const ParkOp) -> Reason {
-    match slot::current() {
+    // SAFETY: the caller's contract.
+    unsafe { block_on(slot::current(), op) }
+}
+
+/// `block` for a caller that knows its own slot.
+///
+/// # Safety
+///
+/// - As [`block`]; `slot` is the caller's.
+#[inline(always)]
+pub(crate) unsafe fn block_on(slot: Option<SlotRef>, op: *const ParkOp) -> Reason {
+    match slot {
         Some(slot) => {
             // SAFETY: we run on this slot.
             unsafe { slot.suspend(op as usize) };

@@ -89,6 +89,12 @@ impl Deque {
     /// Adds at the tail.
     #[inline(never)]
     pub(crate) fn push(&self, task: TaskRef) {
+        self.push_here(task);
+    }
+
+    /// The same, for callers that are never inlined themselves.
+    #[inline(always)]
+    pub(crate) fn push_here(&self, task: TaskRef) {
         self.0.push(Runnable(task));
     }
 

@@ -186,7 +186,7 @@ impl Worker {
             self.core.after_finish();
             return Err(self.core.refuse_closed(task));
         }
-        self.deque.push(task);
+        self.deque.push_here(task);
         self.backlog.set(self.backlog.get() + 1);
         self.work_pushed();
         Ok(task)

@@ -18,6 +18,7 @@ use super::inbox::Inbox;
 use super::panics;
 use super::park::{self, ParkOp};
 use super::queue::{Deque, Fifo};
+use super::steal::Loot;
 use super::timers::TimerQueue;
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
@@ -79,6 +80,8 @@ pub(crate) struct Worker {
     pub(crate) rng: RefCell<Rng>,
     /// Spawns of the goroutine that runs now, since somebody was last woken for them.
     pub(crate) backlog: Cell<u32>,
+    /// What the last thefts were worth (`steal`).
+    pub(super) loot: Cell<Loot>,
 }
 
 /// The worker that runs the goroutine on `slot`.
@@ -169,6 +172,7 @@ impl Worker {
             ids: Cell::new((0, 0)),
             rng: RefCell::new(Rng::new(core.config.seed ^ (shared.index as u64).wrapping_mul(0x9E37))),
             backlog: Cell::new(0),
+            loot: Cell::new(Loot::default()),
             core,
             shared,
         }
@@ -495,7 +499,7 @@ impl Worker {
     #[inline(never)]
     fn wake_dozer(&self) {
         self.backlog.set(0);
-        if let Some(index) = self.core.idle.dozer() {
+        if let Some(index) = self.core.idle.wakeable_dozer() {
             notify(self.core.worker(index));
         }
     }
