@@ -1,0 +1,136 @@
+//! The auto traits of every public type, pinned: that what must be `Send` is, and that what must not be is not. Gaining one here can make safe
+//! code unsound and losing one breaks users, so either is an edit of this file.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use greenroutine::runtime::{self, OsThreadGuard, Runtime};
+use greenroutine::task::{self, JoinError, JoinHandle, LocalKey, Scope, ScopedJoinHandle};
+
+/// Whether a type implements a trait, for generic ones too long as they are written out: an inherent constant comes before a trait's.
+macro_rules! implements {
+    ($type:ty, $trait:path) => {{
+        #[allow(dead_code, reason = "unused where the answer is yes")]
+        trait Otherwise {
+            const YES: bool = false;
+        }
+        struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+        impl<T: ?Sized> Otherwise for Probe<T> {}
+        #[allow(dead_code, reason = "unused where the answer is no")]
+        impl<T: ?Sized + $trait> Probe<T> {
+            const YES: bool = true;
+        }
+        <Probe<$type>>::YES
+    }};
+}
+
+/// `type: traits`. Of the five, exactly those named are implemented.
+macro_rules! pins {
+    ($($type:ty: $($named:ident)*;)*) => {
+        $({
+            let is = [
+                ("Send", const { implements!($type, Send) }),
+                ("Sync", const { implements!($type, Sync) }),
+                ("Unpin", const { implements!($type, Unpin) }),
+                ("UnwindSafe", const { implements!($type, std::panic::UnwindSafe) }),
+                ("RefUnwindSafe", const { implements!($type, std::panic::RefUnwindSafe) }),
+            ];
+            let has: Vec<_> = is.into_iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
+            let named: &[&str] = &[$(stringify!($named)),*];
+            assert_eq!(has, named, "the auto traits of {} (left) and what is pinned here (right)", stringify!($type));
+        })*
+    };
+}
+
+/// Neither `Send` nor `Sync`.
+type Bound = Rc<u8>;
+/// `Send`, not `Sync`.
+type Movable = Cell<u8>;
+/// `Sync`, not `Send`.
+type Shareable = std::sync::MutexGuard<'static, u8>;
+/// Not `Unpin`.
+type Pinned = std::marker::PhantomPinned;
+
+#[test]
+fn the_probe_tells_the_difference() {
+    pins! {
+        u8: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Bound: Unpin UnwindSafe RefUnwindSafe;
+        Movable: Send Unpin UnwindSafe;
+        Shareable: Sync Unpin UnwindSafe RefUnwindSafe;
+        Pinned: Send Sync UnwindSafe RefUnwindSafe;
+        &'static mut u8: Send Sync Unpin RefUnwindSafe;
+    }
+}
+
+/// A handle gives the result to whoever joins, on any thread, and gives out no reference to it: both iff the result is `Send`. Results of other
+/// kinds cannot come out of `go`; the rows hold the bound all the same.
+#[test]
+fn join_handles_travel_if_the_result_does() {
+    pins! {
+        JoinHandle<u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        JoinHandle<Movable>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        JoinHandle<Pinned>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        JoinHandle<Bound>: Unpin UnwindSafe RefUnwindSafe;
+        JoinHandle<Shareable>: Unpin UnwindSafe RefUnwindSafe;
+        ScopedJoinHandle<'static, u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        ScopedJoinHandle<'static, Movable>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        ScopedJoinHandle<'static, Pinned>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        ScopedJoinHandle<'static, Bound>: Unpin UnwindSafe RefUnwindSafe;
+        ScopedJoinHandle<'static, Shareable>: Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// A panic's payload need not be `Sync`: the error gives it by value only.
+#[test]
+fn join_errors_travel() {
+    pins! {
+        JoinError: Send Sync Unpin;
+    }
+}
+
+/// Children spawn into their scope, so it is shared between goroutines.
+#[test]
+fn scopes_are_shared() {
+    pins! {
+        Scope<'static, 'static>: Send Sync Unpin;
+    }
+}
+
+#[test]
+fn names_of_goroutines_travel() {
+    pins! {
+        task::Handle: Send Sync Unpin;
+        task::Id: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        task::Builder: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// The key is shared by all; the values never leave their goroutine.
+#[test]
+fn keys_are_shared_whatever_the_value() {
+    pins! {
+        LocalKey<u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        LocalKey<Bound>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        LocalKey<Pinned>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+#[test]
+fn runtimes_travel() {
+    pins! {
+        Runtime: Send Sync Unpin;
+        runtime::Builder: Send Sync Unpin;
+        runtime::Metrics: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        runtime::WorkerMetrics: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        runtime::Finding: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// Dropped on another thread, the guard would release a goroutine that it did not lock.
+#[test]
+fn a_thread_guard_stays_on_its_thread() {
+    pins! {
+        OsThreadGuard: Unpin UnwindSafe RefUnwindSafe;
+    }
+}
