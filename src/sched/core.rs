@@ -28,6 +28,8 @@ pub(crate) struct WorkerShared {
     /// Position in the table and in the idle mask; [`usize::MAX`] for a dedicated thread, which is in neither.
     pub(crate) index: usize,
     pub(crate) role: Role,
+    /// Set once the worker is in its table: the thread waits for that, because it looks itself up there.
+    pub(crate) listed: AtomicBool,
     /// `worker::state`: the futex that the worker sleeps on.
     pub(crate) state: AtomicU32,
     /// Twice the number of goroutine runs, plus one while one is on: what the monitor watches.
@@ -152,6 +154,8 @@ impl Core {
             // Release: who reads the count finds the entry.
             self.workers.store(index + 1, Ordering::Release);
         }
+        shared.listed.store(true, Ordering::Release);
+        thread.thread().unpark();
         self.threads.lock().push(thread);
         Ok(shared)
     }

@@ -105,6 +105,7 @@ pub(crate) fn start(
     let shared = Arc::new(WorkerShared {
         index,
         role,
+        listed: AtomicBool::new(false),
         state: AtomicU32::new(state::RUNNING),
         tick: CachePadded::new(AtomicU64::new(0)),
         preempt: AtomicBool::new(false),
@@ -125,6 +126,9 @@ pub(crate) fn start(
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         // A panic in here is a bug of the runtime; goroutines' own are caught on their stacks.
         let guard = AbortGuard;
+        while !shared2.listed.load(Ordering::Acquire) {
+            std::thread::park();
+        }
         sys::thread::precise_timers();
         // Without it the thread has std's, which is enough to grow a stack and too small for nothing we do.
         let alt_stack = sys::signal::AltStack::install();

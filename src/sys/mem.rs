@@ -35,7 +35,7 @@ pub(crate) enum GuardMode {
 pub(crate) fn guard_mode() -> GuardMode {
     static MODE: OnceLock<GuardMode> = OnceLock::new();
     *MODE.get_or_init(|| {
-        if cfg!(force_mprotect) || std::env::var_os("GREENROUTINE_TEST_MPROTECT").is_some() {
+        if cfg!(force_mprotect) {
             return GuardMode::Mprotect;
         }
         // Without overcommit a whole writable region would be charged at once.

@@ -1,1 +1,48 @@
-fn main() {}
+//! The command `greenroutine`: arguments and dispatch. `bench` measures this runtime in both migration modes, `doctor` says what the
+//! kernel and its limits allow.
+//!
+//! Public API of the library only. Exit codes: 0, 1 if something failed while it ran, 2 for bad arguments.
+
+#![deny(unsafe_code)]
+
+mod bench;
+mod doctor;
+mod memory;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Goroutines for Rust: measure them, and see what this system allows.
+#[derive(Debug, Parser)]
+#[command(name = "greenroutine", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure this runtime in both migration modes.
+    Bench(bench::Arguments),
+    /// Say what this kernel and its limits allow, with the fix for each limit.
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Doctor => doctor::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who reads us has read enough: `greenroutine doctor | head -1`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is gone too.
+            let _ = writeln!(io::stderr(), "greenroutine: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Shared by the integration tests: run a test everywhere, wait for events, run a test again in a process of its own.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::process::{Command, Output};
+
+use greenroutine::Runtime;
+
+/// A runtime of `workers` in home or free mode.
+pub(crate) fn runtime(workers: usize, free: bool) -> Runtime {
+    let builder = Runtime::builder().workers(workers);
+    // SAFETY: the tests that run in free mode keep nothing thread-bound across blocking calls.
+    let builder = if free { unsafe { builder.free_migration() } } else { builder };
+    builder.build().expect("a runtime")
+}
+
+/// Runs `test` on a plain thread and as a goroutine of runtimes with one and with more workers, in both migration modes.
+pub(crate) fn on_all(test: fn()) {
+    test();
+    on_goroutines(test);
+}
+
+/// Runs `test` as a goroutine of runtimes with one and with more workers, in both migration modes.
+pub(crate) fn on_goroutines(test: fn()) {
+    for free in [false, true] {
+        for workers in [1, 2, 4] {
+            runtime(workers, free).run(test);
+        }
+    }
+}
+
+/// Yields until `condition` holds.
+pub(crate) fn wait_until(condition: impl Fn() -> bool) {
+    while !condition() {
+        greenroutine::yield_now();
+    }
+}
+
+const CHILD: &str = "GREENROUTINE_TEST_CHILD";
+
+/// Whether this process was started by [`in_child`] for the test `name`.
+pub(crate) fn is_child(name: &str) -> bool {
+    std::env::var(CHILD).is_ok_and(|value| value == name)
+}
+
+/// Runs the test `name` of this binary again in a process of its own, prepared by `prepare`.
+pub(crate) fn in_child(name: &str, prepare: impl FnOnce(&mut Command)) -> Output {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(CHILD, name).env("RUST_BACKTRACE", "0");
+    prepare(&mut command);
+    command.output().expect("the child starts")
+}
+
+/// As [`in_child`], through a shell that first runs `setup` (such as `ulimit -v 1000000`).
+pub(crate) fn in_child_after(name: &str, setup: &str) -> Output {
+    let exe = std::env::current_exe().expect("this binary");
+    Command::new("sh")
+        .arg("-c")
+        .arg(format!("{setup}; exec \"$0\" --exact {name} --nocapture --test-threads=1"))
+        .arg(exe)
+        .env(CHILD, name)
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("the child starts")
+}
+
+/// Standard output and error of a child, together.
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A future's value, by a plain thread that parks: the smallest executor.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Counts its drops.
+pub(crate) struct Counted(pub(crate) std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
