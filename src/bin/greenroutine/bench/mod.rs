@@ -1,0 +1,230 @@
+//! `greenroutine bench`: the table of workloads, and the runner.
+//!
+//! Names and sizes are those of the peers in `benches/peers`, so that figures of one run can be compared.
+//!
+//! Every part of a workload runs in a process of its own, in each mode: this program starts itself with `--part`, and the child
+//! prints its figures as JSON lines. Stacks, and the memory that the kernel counts for them, are the process's; so is a crash.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `bed` | what a workload runs on: a fresh runtime, and its size |
+//! | `free` | the one unsafe call |
+//! | `workloads` | speed |
+//! | `parked` | a million goroutines that wait |
+//! | `report` | figures as a table or as JSON |
+
+mod bed;
+mod free;
+mod parked;
+mod report;
+mod workloads;
+
+use std::io::{self, BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use bed::{Bed, Mode};
+use report::{Figure, Report};
+
+/// Measures one part of a workload.
+type Part = fn(&Bed) -> io::Result<Vec<Figure>>;
+
+/// One line of the table.
+struct Workload {
+    name: &'static str,
+    about: &'static str,
+    parts: &'static [Part],
+}
+
+const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "yield",
+        about: "two goroutines that yield, 2,000,000 times each",
+        parts: &[workloads::yields],
+    },
+    Workload {
+        name: "spawnjoin",
+        about: "spawn one and join it, 1,000,000 times",
+        parts: &[workloads::spawnjoin],
+    },
+    Workload {
+        name: "spawnbatch",
+        about: "spawn 10,000 and join them, 100 times",
+        parts: &[workloads::spawnbatch],
+    },
+    Workload {
+        name: "skynet",
+        about: "a tree of 1,111,111 goroutines that sums up, best of 5",
+        parts: &[workloads::skynet],
+    },
+    Workload {
+        name: "forkjoin",
+        about: "fib(27) with a goroutine for every fork above 5, best of 5",
+        parts: &[workloads::forkjoin],
+    },
+    Workload {
+        name: "parked",
+        about: "1,000,000 goroutines that wait: memory, spawn, wake",
+        parts: &[parked::with_default_stack_max, parked::with_small_stack_max],
+    },
+    Workload { name: "recurse", about: "recursion 400,000 deep, cold", parts: &[workloads::recurse] },
+    Workload {
+        name: "fairness",
+        about: "how late a sleeper is while every worker spins",
+        parts: &[workloads::fairness],
+    },
+];
+
+/// Arguments of `greenroutine bench`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to measure; everything if none is named
+    #[arg(value_name = "WORKLOAD", value_parser = PossibleValuesParser::new(WORKLOADS.iter().map(possible_value)))]
+    workloads: Vec<String>,
+    /// Print one JSON object a line: name, mode, value, unit, and a note where one is needed
+    #[arg(long)]
+    json: bool,
+    /// Migration mode
+    #[arg(long, value_enum, default_value_t = Modes::Both)]
+    mode: Modes,
+    /// A twentieth of the work: for a look, not for figures to quote
+    #[arg(long)]
+    quick: bool,
+    /// Threads that run goroutines; default: the processors that this process may use
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Run this part of one workload in this process
+    #[arg(long, hide = true)]
+    part: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Modes {
+    /// Goroutines stay on the worker that first ran them: the default of the library
+    Home,
+    /// Goroutines may resume on any worker
+    Free,
+    Both,
+}
+
+impl Modes {
+    fn list(self) -> &'static [Mode] {
+        match self {
+            Self::Home => &[Mode::Home],
+            Self::Free => &[Mode::Free],
+            Self::Both => &[Mode::Home, Mode::Free],
+        }
+    }
+}
+
+fn possible_value(workload: &Workload) -> PossibleValue {
+    PossibleValue::new(workload.name).help(workload.about)
+}
+
+/// Measures what the arguments name and prints it.
+pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
+    let chosen: Vec<_> = WORKLOADS
+        .iter()
+        .filter(|workload| {
+            arguments.workloads.is_empty() || arguments.workloads.iter().any(|name| name == workload.name)
+        })
+        .collect();
+    if let Some(part) = arguments.part {
+        return run_part(arguments, &chosen, part);
+    }
+    // Before any child does, and once.
+    bed(arguments, Mode::Home).runtime()?;
+    let modes = arguments.mode.list();
+    let total: usize = chosen.iter().map(|workload| workload.parts.len() * modes.len()).sum();
+    let bar = progress_bar(total, arguments.json);
+    let mut report = Report::new(arguments.json, modes);
+    let mut failed = Vec::new();
+    for workload in chosen {
+        for &mode in modes {
+            for part in 0..workload.parts.len() {
+                bar.set_message(format!("{} ({mode})", workload.name));
+                if let Err(error) = run_child(arguments, workload, mode, part, &mut report) {
+                    if error.kind() == io::ErrorKind::BrokenPipe {
+                        return Err(error);
+                    }
+                    failed.push(format!("{} ({mode}): {error}", workload.name));
+                }
+                bar.inc(1);
+            }
+        }
+    }
+    bar.finish_and_clear();
+    report.finish(arguments.quick)?;
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("\ngreenroutine: "))) }
+}
+
+fn bed(arguments: &Arguments, mode: Mode) -> Bed {
+    Bed { mode, quick: arguments.quick, workers: arguments.workers }
+}
+
+/// In the child: one part of one workload, in one mode.
+fn run_part(arguments: &Arguments, chosen: &[&Workload], part: usize) -> io::Result<()> {
+    let (&[workload], &[mode]) = (chosen, arguments.mode.list()) else {
+        return Err(io::Error::other("--part takes one workload and one mode"));
+    };
+    let Some(measure) = workload.parts.get(part) else {
+        return Err(io::Error::other(format!("{} has no part {part}", workload.name)));
+    };
+    let mut report = Report::new(true, &[mode]);
+    for figure in measure(&bed(arguments, mode))? {
+        report.add(figure)?;
+    }
+    Ok(())
+}
+
+/// In the parent: starts the child for one part and reads its figures. What the child says on standard error goes to ours.
+fn run_child(
+    arguments: &Arguments,
+    workload: &Workload,
+    mode: Mode,
+    part: usize,
+    report: &mut Report,
+) -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", workload.name, "--mode", mode.as_str(), "--part", &part.to_string()]);
+    if arguments.quick {
+        command.arg("--quick");
+    }
+    if let Some(workers) = arguments.workers {
+        command.args(["--workers", &workers.to_string()]);
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let figures = child.stdout.take().ok_or_else(|| io::Error::other("the child has no standard output"))?;
+    let mut added = Ok(());
+    for line in BufReader::new(figures).lines() {
+        added = line.and_then(|line| Ok(serde_json::from_str(&line)?)).and_then(|figure| report.add(figure));
+        if added.is_err() {
+            break;
+        }
+    }
+    let status = child.wait()?;
+    added?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("the measuring process failed: {status}")))
+    }
+}
+
+/// On standard error, and only if that is a terminal.
+fn progress_bar(total: usize, hidden: bool) -> ProgressBar {
+    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(Some(total as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    if !bar.is_hidden() {
+        // Seldom, because its thread runs beside what is measured.
+        bar.enable_steady_tick(Duration::from_millis(250));
+    }
+    bar
+}
