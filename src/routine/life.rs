@@ -20,6 +20,7 @@
 //! | finish, no handle | goroutine | drops the result, then sets `done` and drops its reference in one step |
 //! | finish, nobody waits | goroutine | set `done` and drop its reference in one step |
 //! | finish, `joiner` set | goroutine | set `done`; now the joiner is the goroutine's to read; wake; hand over or drop its reference |
+//! | abandon | spawner | set `done` and drop both references: the spawn was refused |
 //! | take the result | the handle's owner | reads payload and outcome after it saw `done` (Acquire pairs with the finisher's Release) |
 //! | free | whoever drops the last reference | after `done`, 1 reference seen means nobody else can get one |
 //!
@@ -168,6 +169,14 @@ impl Life {
                 Err(now) => life = now,
             }
         }
+    }
+
+    /// Gives up a life that never got to a queue or a handle: both of its references. True if none is left: free the cell. (A dump
+    /// may hold one.)
+    #[must_use]
+    pub(crate) fn abandon(&self) -> bool {
+        let before = self.0.fetch_sub(2 * REF - DONE, Ordering::AcqRel);
+        before & !(REF - 1) == 2 * REF
     }
 
     /// The second half of [`Finish::Detached`]; true if no reference is left: free the cell.

@@ -32,6 +32,8 @@ pub use doctor::{Finding, doctor};
 /// ```
 pub struct Runtime {
     core: Arc<Core>,
+    /// Its end goes on without us.
+    left_to_itself: bool,
 }
 
 impl Runtime {
@@ -84,11 +86,10 @@ impl Runtime {
 
     /// Cancels the goroutines that are left and waits at most `timeout` for them. True if all ended in time; if not, those that are left
     /// go on in the background until they notice, and the threads end after them.
-    pub fn shutdown(self, timeout: Duration) -> bool {
+    pub fn shutdown(mut self, timeout: Duration) -> bool {
         let in_time = !self.is_mine() && self.core.close(sched::core::deadline(timeout));
         if !in_time {
             self.close_in_background();
-            std::mem::forget(self.core.clone());
         }
         in_time
     }
@@ -98,7 +99,8 @@ impl Runtime {
         slot::current().is_some() && sched::current_core().is_ok_and(|core| Arc::ptr_eq(&core, &self.core))
     }
 
-    fn close_in_background(&self) {
+    fn close_in_background(&mut self) {
+        self.left_to_itself = true;
         let core = self.core.clone();
         let thread = std::thread::Builder::new().name(format!("{}-end", core.config.name)).spawn(move || {
             core.close(u64::MAX);
@@ -113,7 +115,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if self.core.stop.load(Ordering::SeqCst) {
+        if self.left_to_itself {
             return;
         }
         if self.is_mine() {
@@ -190,7 +192,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Runtime { core: Core::start(self.config)? }),
+            None => Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false }),
         }
     }
 

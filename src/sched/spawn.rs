@@ -310,8 +310,10 @@ impl Core {
         struct Free(TaskRef);
         impl Drop for Free {
             fn drop(&mut self) {
-                body::end_cell(self.0);
-                meta::give_one(self.0.block(), self.0.class.get() as usize);
+                if self.0.life.abandon() {
+                    body::end_cell(self.0);
+                    meta::give_one(self.0.block(), self.0.class.get() as usize);
+                }
             }
         }
         let _free = Free(task);

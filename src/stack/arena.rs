@@ -145,8 +145,8 @@ pub(crate) fn boot() -> Result<GuardMode, StackError> {
         }
     }
     let base = loop {
-        // Twice the alignment, because slots are aligned to their stride and mmap aligns to pages.
-        let align = (size / REGIONS).min(geometry::MAX_STACK);
+        // Slots are aligned to their stride, and mmap aligns to pages.
+        let align = region_bytes(size).min(geometry::MAX_STACK);
         match mem::reserve(size + align) {
             Ok(at) => break at.next_multiple_of(align),
             Err(error) if size / 2 < LEAST => return Err(StackError::Os(error)),
@@ -154,7 +154,7 @@ pub(crate) fn boot() -> Result<GuardMode, StackError> {
         }
     };
     mem::no_huge_pages(base, size);
-    geometry::REGION_SHIFT.store((size / REGIONS).trailing_zeros(), Ordering::Relaxed);
+    geometry::REGION_SHIFT.store(region_bytes(size).trailing_zeros(), Ordering::Relaxed);
     geometry::BASE.store(base, Ordering::Relaxed);
     // Release: a thread that sees the size sees the rest (it only matters to threads that run on no slot).
     geometry::SIZE.store(size, Ordering::Release);
@@ -166,6 +166,11 @@ pub(crate) fn boot() -> Result<GuardMode, StackError> {
     *arena =
         Some(Arena { classes: std::array::from_fn(|_| Class::default()), regions_used: 0, budget, mode });
     Ok(mode)
+}
+
+/// How large the regions of an arena are: at most 256 of them, and in a small arena few that hold a default stack, rather than many that do not.
+fn region_bytes(arena: usize) -> usize {
+    (arena / REGIONS).max((arena / 4).min(64 << 20))
 }
 
 fn locked() -> Locked<'static, Option<Arena>> {
@@ -183,7 +188,8 @@ impl Arena {
     fn add_region(&mut self, class: usize) -> Result<(), StackError> {
         let region_shift = geometry::REGION_SHIFT.load(Ordering::Relaxed);
         let bytes = 1 << region_shift;
-        if self.regions_used == REGIONS || shift_of(class) > region_shift {
+        let regions = geometry::SIZE.load(Ordering::Relaxed) >> region_shift;
+        if self.regions_used == regions || shift_of(class) > region_shift {
             return Err(self.exhausted(class));
         }
         let base = geometry::BASE.load(Ordering::Relaxed) + self.regions_used * bytes;
