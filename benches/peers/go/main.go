@@ -1,0 +1,212 @@
+// The workloads of `greenroutine bench` on Go's runtime. One line a figure: `name value unit`.
+//
+// Usage: peers-go [workload ...], all of them without arguments. GOMAXPROCS is honoured.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+func report(name string, value float64, unit string) {
+	fmt.Printf("%s %.3f %s\n", name, value, unit)
+}
+
+func per(taken time.Duration, count int) float64 {
+	return float64(taken.Nanoseconds()) / float64(count)
+}
+
+// Two goroutines that yield, per yield.
+func yields() {
+	const count = 2_000_000
+	var both sync.WaitGroup
+	both.Add(2)
+	start := time.Now()
+	for g := 0; g < 2; g++ {
+		go func() {
+			defer both.Done()
+			for i := 0; i < count; i++ {
+				runtime.Gosched()
+			}
+		}()
+	}
+	both.Wait()
+	report("yield", per(time.Since(start), 2*count), "ns/yield")
+}
+
+// Spawns a goroutine and waits for it, one after the other.
+func spawnjoin() {
+	const count = 1_000_000
+	done := make(chan struct{})
+	start := time.Now()
+	for i := 0; i < count; i++ {
+		go func() { done <- struct{}{} }()
+		<-done
+	}
+	report("spawnjoin", per(time.Since(start), count), "ns/task")
+}
+
+// Spawns 10,000 goroutines and waits for all; repeated.
+func spawnbatch() {
+	const batch, rounds = 10_000, 100
+	start := time.Now()
+	for r := 0; r < rounds; r++ {
+		var all sync.WaitGroup
+		all.Add(batch)
+		for i := 0; i < batch; i++ {
+			go all.Done()
+		}
+		all.Wait()
+	}
+	report("spawnbatch10k", per(time.Since(start), batch*rounds), "ns/task")
+}
+
+// A tree of goroutines, ten below each, that hands its leaves' numbers up through channels.
+func skynetNode(up chan<- int, number, size int) {
+	if size == 1 {
+		up <- number
+		return
+	}
+	results := make(chan int)
+	part := size / 10
+	for at := 0; at < 10; at++ {
+		go skynetNode(results, number+at*part, part)
+	}
+	sum := 0
+	for at := 0; at < 10; at++ {
+		sum += <-results
+	}
+	up <- sum
+}
+
+func skynet() {
+	const leaves, rounds = 1_000_000, 5
+	best := time.Duration(1<<63 - 1)
+	for r := 0; r < rounds; r++ {
+		result := make(chan int)
+		start := time.Now()
+		go skynetNode(result, 0, leaves)
+		if sum := <-result; sum != leaves*(leaves-1)/2 {
+			panic(sum)
+		}
+		best = min(best, time.Since(start))
+	}
+	report("skynet1M", float64(best.Nanoseconds())/1e6, "ms (best of 5)")
+}
+
+// A million goroutines that wait: memory, and the time to spawn and to wake them.
+func parked() {
+	const count = 1_000_000
+	runtime.GC()
+	before := heldBytes()
+	gate := make(chan struct{})
+	var toCome sync.WaitGroup
+	toCome.Add(count)
+	start := time.Now()
+	for i := 0; i < count; i++ {
+		go func() {
+			toCome.Done()
+			<-gate
+		}()
+	}
+	toCome.Wait()
+	spawn := time.Since(start)
+	report("parked1M.mem", float64(heldBytes()-before)/count, "bytes/goroutine")
+	report("parked1M.spawn", per(spawn, count), "ns/goroutine (cold)")
+	report("parked1M.maps", float64(mappings()), "mappings")
+	start = time.Now()
+	close(gate)
+	for runtime.NumGoroutine() > 1 {
+		time.Sleep(time.Millisecond)
+	}
+	report("parked1M.wake", per(time.Since(start), count), "ns/goroutine")
+}
+
+// Recursion 400,000 deep on a new goroutine.
+//
+//go:noinline
+func deep(n int, pad [64]byte) int {
+	pad[n&63]++
+	if n == 0 {
+		return int(pad[0])
+	}
+	return deep(n-1, pad) + int(pad[1])
+}
+
+func recurse() {
+	const depth = 400_000
+	done := make(chan int)
+	start := time.Now()
+	go func() { done <- deep(depth, [64]byte{}) }()
+	<-done
+	report("recurse400k.cold", float64(time.Since(start).Nanoseconds())/1e3, "us")
+}
+
+// How late a goroutine wakes that sleeps 1 ms, 200 times, while GOMAXPROCS goroutines spin.
+func fairness() {
+	const naps, nap = 200, time.Millisecond
+	var stop atomic.Bool
+	var sink atomic.Uint64
+	for g := 0; g < runtime.GOMAXPROCS(0); g++ {
+		go func() {
+			x := uint64(g)
+			for !stop.Load() {
+				for i := 0; i < 1<<16; i++ {
+					x = x*6364136223846793005 + 1
+				}
+			}
+			sink.Add(x)
+		}()
+	}
+	worst := time.Duration(0)
+	for i := 0; i < naps; i++ {
+		start := time.Now()
+		time.Sleep(nap)
+		worst = max(worst, time.Since(start)-nap)
+	}
+	stop.Store(true)
+	report("fairness.worst", float64(worst.Nanoseconds())/1e3, "us late")
+}
+
+// Bytes of physical memory that the process holds, page tables included (VmRSS + VmPTE).
+func heldBytes() int64 {
+	status := lines("/proc/self/status")
+	var rss, tables int64
+	for _, line := range status {
+		fmt.Sscanf(line, "VmRSS: %d kB", &rss)
+		fmt.Sscanf(line, "VmPTE: %d kB", &tables)
+	}
+	return (rss + tables) * 1024
+}
+
+func mappings() int { return len(lines("/proc/self/maps")) }
+
+func lines(path string) []string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		panic(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+func main() {
+	workloads := []struct {
+		name string
+		run  func()
+	}{{"yield", yields}, {"spawnjoin", spawnjoin}, {"spawnbatch", spawnbatch}, {"skynet", skynet},
+		{"parked", parked}, {"recurse", recurse}, {"fairness", fairness}}
+	for _, workload := range workloads {
+		chosen := len(os.Args) < 2
+		for _, name := range os.Args[1:] {
+			chosen = chosen || name == workload.name
+		}
+		if chosen {
+			workload.run()
+		}
+	}
+}

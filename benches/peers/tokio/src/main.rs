@@ -1,0 +1,188 @@
+//! The workloads of `greenroutine bench` on tokio's multi-threaded runtime. One line a figure: `name value unit`.
+//!
+//! Usage: `peers-tokio [workload ...]`, all of them without arguments. `recurse` and `fairness` are missing: a task has no stack to grow,
+//! and nothing takes a worker from a task that spins.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+fn report(name: &str, value: f64, unit: &str) {
+    println!("{name} {value:.3} {unit}");
+}
+
+fn per(taken: Duration, count: usize) -> f64 {
+    taken.as_secs_f64() * 1e9 / count as f64
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().build().expect("a runtime starts")
+}
+
+/// Runs `work` as a task, where spawning is as fast as it gets, and not on the main thread.
+fn run(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = runtime();
+    let task = runtime.spawn(work);
+    runtime.block_on(task).expect("no panic");
+}
+
+/// Two tasks that yield, per yield.
+fn yields() {
+    const COUNT: usize = 2_000_000;
+    run(async {
+        let start = Instant::now();
+        let both: Vec<_> = (0..2)
+            .map(|_| {
+                tokio::spawn(async {
+                    for _ in 0..COUNT {
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for task in both {
+            task.await.expect("no panic");
+        }
+        report("yield", per(start.elapsed(), 2 * COUNT), "ns/yield");
+    });
+}
+
+/// Spawns a task and waits for it, one after the other.
+fn spawnjoin() {
+    const COUNT: usize = 1_000_000;
+    run(async {
+        let start = Instant::now();
+        for _ in 0..COUNT {
+            tokio::spawn(async {}).await.expect("no panic");
+        }
+        report("spawnjoin", per(start.elapsed(), COUNT), "ns/task");
+    });
+}
+
+/// Spawns 10,000 tasks and waits for all; repeated.
+fn spawnbatch() {
+    const BATCH: usize = 10_000;
+    const ROUNDS: usize = 100;
+    run(async {
+        let start = Instant::now();
+        for _ in 0..ROUNDS {
+            let tasks: Vec<_> = (0..BATCH).map(|_| tokio::spawn(async {})).collect();
+            for task in tasks {
+                task.await.expect("no panic");
+            }
+        }
+        report("spawnbatch10k", per(start.elapsed(), BATCH * ROUNDS), "ns/task");
+    });
+}
+
+/// A tree of tasks, ten below each, that hands its leaves' numbers up through channels.
+fn node(up: mpsc::Sender<u64>, number: u64, size: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let mut sum = number;
+        if size > 1 {
+            let part = size / 10;
+            let (results, mut from_below) = mpsc::channel(1);
+            for at in 0..10 {
+                tokio::spawn(node(results.clone(), number + at * part, part));
+            }
+            drop(results);
+            sum = 0;
+            while let Some(result) = from_below.recv().await {
+                sum += result;
+            }
+        }
+        up.send(sum).await.expect("the receiver waits");
+    })
+}
+
+fn skynet() {
+    const LEAVES: u64 = 1_000_000;
+    const ROUNDS: usize = 5;
+    let runtime = runtime();
+    let mut best = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let sum = runtime.block_on(async {
+            let (up, mut results) = mpsc::channel(1);
+            tokio::spawn(node(up, 0, LEAVES));
+            results.recv().await
+        });
+        assert_eq!(sum, Some(LEAVES * (LEAVES - 1) / 2));
+        best = best.min(start.elapsed());
+    }
+    report("skynet1M", best.as_secs_f64() * 1e3, "ms (best of 5)");
+}
+
+/// A million tasks that wait: memory, and the time to spawn and to wake them.
+fn parked() {
+    const COUNT: usize = 1_000_000;
+    run(async {
+        let before = held_bytes();
+        let gate = Arc::new(Semaphore::new(0));
+        let all_here = Arc::new(Notify::new());
+        let to_come = Arc::new(AtomicUsize::new(COUNT));
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..COUNT)
+            .map(|_| {
+                let (gate, to_come, all_here) = (gate.clone(), to_come.clone(), all_here.clone());
+                tokio::spawn(async move {
+                    if to_come.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        all_here.notify_one();
+                    }
+                    // Fails when the gate is closed, which is what it waits for.
+                    let _ = gate.acquire().await;
+                })
+            })
+            .collect();
+        all_here.notified().await;
+        let spawn = start.elapsed();
+        report("parked1M.mem", held_bytes().saturating_sub(before) as f64 / COUNT as f64, "bytes/task");
+        report("parked1M.spawn", per(spawn, COUNT), "ns/task (cold)");
+        report("parked1M.maps", mappings() as f64, "mappings");
+        let start = Instant::now();
+        gate.close();
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        report("parked1M.wake", per(start.elapsed(), COUNT), "ns/task");
+    });
+}
+
+/// Bytes of physical memory that the process holds, page tables included (VmRSS + VmPTE).
+fn held_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let kilobytes = |key: &str| -> u64 {
+        let value =
+            status.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok());
+        value.expect("Linux has these lines")
+    };
+    (kilobytes("VmRSS:") + kilobytes("VmPTE:")) * 1024
+}
+
+fn mappings() -> usize {
+    fs::read_to_string("/proc/self/maps").expect("Linux has it").lines().count()
+}
+
+fn main() {
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    let workloads: [(&str, fn()); 5] = [
+        ("yield", yields),
+        ("spawnjoin", spawnjoin),
+        ("spawnbatch", spawnbatch),
+        ("skynet", skynet),
+        ("parked", parked),
+    ];
+    for (name, work) in workloads {
+        if chosen.is_empty() || chosen.iter().any(|other| other == name) {
+            work();
+        }
+    }
+}
