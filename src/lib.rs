@@ -57,12 +57,13 @@
 //! - **park / claim / ready**: a task waits / somebody wins the right to wake it / it is put into a queue.
 //! - **episode**: the number of one wait of one cell. **ticket**: a task and an episode.
 
+#![cfg_attr(loom, allow(dead_code, reason = "the models use a part"))]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("greenroutine runs on Linux");
 
 #[cfg(not(loom))]
 mod arch;
-#[cfg(not(loom))]
 mod base;
 #[cfg(not(loom))]
 mod diag;
@@ -96,3 +97,19 @@ pub mod task {
 pub use crate::go::{JoinError, JoinHandle, go, scope, yield_now};
 #[cfg(not(loom))]
 pub use crate::runtime::{Runtime, run};
+
+// The model checker sees the lock-free parts alone, with loom's atomics in place of std's.
+#[cfg(loom)]
+#[path = "sched/idle.rs"]
+mod idle;
+#[cfg(loom)]
+#[path = "sched/inbox.rs"]
+mod inbox;
+#[cfg(loom)]
+#[path = "routine/life.rs"]
+mod life;
+#[cfg(all(loom, test))]
+mod loom_models;
+#[cfg(loom)]
+#[path = "routine/wake.rs"]
+mod wake;

@@ -46,6 +46,14 @@ pub(crate) fn light() {
     fence(Ordering::SeqCst);
 }
 
+/// Nothing, except in a model: loom takes SeqCst accesses for AcqRel ones, so where two SeqCst accesses to different words order each other,
+/// this stands between them.
+#[inline(always)]
+pub(crate) fn in_model() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}
+
 /// The rare side's fence; pairs with [`light`].
 pub(crate) fn heavy() {
     fence(Ordering::SeqCst);

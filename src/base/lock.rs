@@ -13,9 +13,6 @@
 //! | `META` 5 | the shared cell lists | nothing |
 
 use super::atomic::{AtomicU32, Ordering};
-#[cfg(loom)]
-use loom::cell::UnsafeCell;
-#[cfg(not(loom))]
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 
@@ -54,14 +51,7 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
     /// A free lock.
-    #[cfg(not(loom))]
     pub(crate) const fn new(rank: Rank, value: T) -> Self {
-        Self { word: AtomicU32::new(FREE), rank, value: UnsafeCell::new(value) }
-    }
-
-    /// A free lock.
-    #[cfg(loom)]
-    pub(crate) fn new(rank: Rank, value: T) -> Self {
         Self { word: AtomicU32::new(FREE), rank, value: UnsafeCell::new(value) }
     }
 
@@ -87,10 +77,7 @@ impl<T> Lock<T> {
             crate::arch::spin_hint();
         }
         while self.word.swap(CONTENDED, Ordering::Acquire) != FREE {
-            #[cfg(not(loom))]
             crate::sys::futex::wait(&self.word, CONTENDED, u64::MAX);
-            #[cfg(loom)]
-            loom::thread::yield_now();
         }
     }
 }
@@ -104,10 +91,7 @@ impl<T> Deref for Locked<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
-        #[cfg(not(loom))]
         let value = self.lock.value.get();
-        #[cfg(loom)]
-        let value = self.lock.value.get_mut().with(|p| p);
         // SAFETY: the lock is held as long as `self` lives.
         unsafe { &*value }
     }
@@ -116,10 +100,7 @@ impl<T> Deref for Locked<'_, T> {
 impl<T> DerefMut for Locked<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        #[cfg(not(loom))]
         let value = self.lock.value.get();
-        #[cfg(loom)]
-        let value = self.lock.value.get_mut().with(|p| p);
         // SAFETY: the lock is held as long as `self` lives, and `self` is borrowed exclusively.
         unsafe { &mut *value }
     }
@@ -129,13 +110,10 @@ impl<T> Drop for Locked<'_, T> {
     #[inline]
     fn drop(&mut self) {
         ranks::leave(self.lock.rank);
-        let word = &raw const self.lock.word;
         // Release pairs with the Acquire of the next `lock`.
         if self.lock.word.swap(FREE, Ordering::Release) == CONTENDED {
-            #[cfg(not(loom))]
-            crate::sys::futex::wake(word, 1);
+            crate::sys::futex::wake(&self.lock.word, 1);
         }
-        let _ = word;
     }
 }
 
@@ -143,7 +121,7 @@ impl<T> Drop for Locked<'_, T> {
 mod ranks {
     use super::Rank;
 
-    #[cfg(all(debug_assertions, not(loom)))]
+    #[cfg(debug_assertions)]
     mod imp {
         use super::Rank;
         use std::cell::Cell;
@@ -176,14 +154,14 @@ mod ranks {
 
     #[inline(always)]
     pub(super) fn enter(rank: Rank) {
-        #[cfg(all(debug_assertions, not(loom)))]
+        #[cfg(debug_assertions)]
         imp::enter(rank);
         let _ = rank;
     }
 
     #[inline(always)]
     pub(super) fn leave(rank: Rank) {
-        #[cfg(all(debug_assertions, not(loom)))]
+        #[cfg(debug_assertions)]
         imp::leave(rank);
         let _ = rank;
     }

@@ -58,7 +58,6 @@ struct Chunk {
 // SAFETY: the free blocks behind the pointers belong to whoever holds the lock around this.
 unsafe impl Send for Shared {}
 
-#[cfg(not(loom))]
 static SHARED: Lock<Shared> = Lock::new(
     Rank::Meta,
     Shared {
@@ -93,7 +92,6 @@ fn set_link(block: *mut Block, to: *mut Block) {
 }
 
 /// Takes up to `count` blocks of `class` as a list; at least one, or the kernel's refusal.
-#[cfg(not(loom))]
 fn take_shared(class: usize, count: usize) -> Result<(*mut Block, usize), OsError> {
     let mut shared = SHARED.lock();
     let mut head = ptr::null_mut();
@@ -146,7 +144,6 @@ fn take_shared(class: usize, count: usize) -> Result<(*mut Block, usize), OsErro
     Ok((head, taken))
 }
 
-#[cfg(not(loom))]
 fn give_shared(class: usize, mut head: *mut Block, count: usize) {
     let mut shared = SHARED.lock();
     if count == BATCH {
@@ -164,7 +161,6 @@ fn give_shared(class: usize, mut head: *mut Block, count: usize) {
 }
 
 /// Visits every block ever carved, free or not, with its size class. The visitor runs without a lock.
-#[cfg(not(loom))]
 pub(crate) fn for_each_block(mut visit: impl FnMut(*mut Block, usize)) {
     let chunks = SHARED.lock().chunks.clone();
     for chunk in chunks {
@@ -176,13 +172,11 @@ pub(crate) fn for_each_block(mut visit: impl FnMut(*mut Block, usize)) {
 }
 
 /// Takes one block without a cache: for plain threads.
-#[cfg(not(loom))]
 pub(crate) fn take_one(class: usize) -> Result<*mut Block, OsError> {
     take_shared(class, 1).map(|(block, _)| block)
 }
 
 /// Gives one block back without a cache. Nothing but stale readers of the survivor word may know it any more.
-#[cfg(not(loom))]
 pub(crate) fn give_one(block: *mut Block, class: usize) {
     set_link(block, ptr::null_mut());
     give_shared(class, block, 1);
@@ -199,7 +193,6 @@ struct List {
     count: Cell<usize>,
 }
 
-#[cfg(not(loom))]
 impl Cache {
     /// An empty cache.
     pub(crate) fn new() -> Self {
@@ -270,7 +263,7 @@ impl Cache {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;

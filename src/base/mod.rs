@@ -4,11 +4,16 @@
 //! Order of dependence: `atomic` <- `fence` <- `lock` <- `meta`; the rest stand alone.
 
 pub(crate) mod atomic;
+#[cfg(not(loom))]
 pub(crate) mod fatal;
 pub(crate) mod fence;
+#[cfg(not(loom))]
 pub(crate) mod lock;
+#[cfg(not(loom))]
 pub(crate) mod meta;
+#[cfg(not(loom))]
 pub(crate) mod rng;
 
 pub(crate) use crossbeam_utils::CachePadded;
+#[cfg(not(loom))]
 pub(crate) use fatal::{AbortGuard, fatal};

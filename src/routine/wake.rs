@@ -19,8 +19,10 @@
 //!
 //! Cancelling needs a full fence between "blocked" and reading the cancel flag; see `base::fence` and docs/PROTOCOLS.md.
 
+#[cfg(not(loom))]
 use super::cell::TaskRef;
 use crate::base::atomic::{AtomicU64, Ordering};
+use crate::base::fence;
 
 const BLOCKED: u64 = 1;
 const WAIT_SHIFT: u32 = 1;
@@ -108,6 +110,7 @@ impl WakeWord {
 
     #[inline(always)]
     fn claim_if(&self, wanted: impl Fn(u64) -> bool) -> bool {
+        fence::in_model();
         // SeqCst load: in `unpark` and in a scope's last child this is the second half of a store-buffering pattern.
         let mut word = self.0.load(Ordering::SeqCst);
         while word & BLOCKED != 0 && wanted(word) {
@@ -129,12 +132,14 @@ impl WakeWord {
 }
 
 /// Names one wait of one task. Harmless when stale.
+#[cfg(not(loom))]
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket {
     pub(crate) task: TaskRef,
     pub(crate) episode: u64,
 }
 
+#[cfg(not(loom))]
 impl Ticket {
     /// Claims the wait and notes why it ended. The caller that gets the task must make it ready.
     #[inline]

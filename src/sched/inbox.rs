@@ -5,6 +5,7 @@
 //! owner's state.
 
 use crate::base::atomic::{AtomicPtr, Ordering};
+use crate::base::fence;
 use std::ptr;
 
 /// Something with a link to put it in an inbox.
@@ -35,7 +36,7 @@ impl<T: Linked + 'static> Inbox<T> {
             // SeqCst: pairs with the owner's SeqCst store of its state and load of `head`. It includes Release, which pairs
             // with the Acquire in `take`.
             match self.head.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return,
+                Ok(_) => return fence::in_model(),
                 Err(now) => head = now,
             }
         }
