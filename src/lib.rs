@@ -57,6 +57,8 @@
 //! - **park / claim / ready**: a task waits / somebody wins the right to wake it / it is put into a queue.
 //! - **episode**: the number of one wait of one cell. **ticket**: a task and an episode.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![allow(rustdoc::private_intra_doc_links, reason = "the walk above leads into the source on purpose")]
 #![cfg_attr(loom, allow(dead_code, reason = "the models use a part"))]
 
 #[cfg(not(target_os = "linux"))]

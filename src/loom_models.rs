@@ -194,7 +194,9 @@ fn loom_the_last_child_wakes_the_owner_of_a_scope() {
             .map(|_| {
                 let (word, pending) = (word.clone(), pending.clone());
                 // `ScopeData::done`
-                thread::spawn(move || pending.fetch_sub(1, Ordering::SeqCst) == 1 && word.claim_wait(Wait::Scope))
+                thread::spawn(move || {
+                    pending.fetch_sub(1, Ordering::SeqCst) == 1 && word.claim_wait(Wait::Scope)
+                })
             })
             .collect();
         // `commit_scope`

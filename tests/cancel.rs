@@ -14,16 +14,16 @@ use greenroutine::{go, scope, task, time, yield_now};
 fn a_goroutine_is_cancelled_in_whatever_it_waits() {
     on_all(|| {
         let waits: [fn(); 6] = [
-            || task::park(),
+            task::park,
             || task::park_timeout(Duration::from_secs(1000)),
             || time::sleep(Duration::from_secs(1000)),
-            || go(|| task::park()).join().unwrap(),
+            || go(task::park).join().unwrap(),
             || loop {
                 yield_now();
             },
             || {
                 scope(|s| {
-                    s.go(|| task::park());
+                    s.go(task::park);
                 });
             },
         ];
@@ -39,7 +39,7 @@ fn a_goroutine_is_cancelled_in_whatever_it_waits() {
             });
             wait_until(|| started.load(Ordering::SeqCst) == 1);
             handle.cancel();
-            assert!(handle.join().map(|()| ()).unwrap_err().is_cancelled());
+            assert!(handle.join().unwrap_err().is_cancelled());
             assert_eq!(drops.load(Ordering::SeqCst), 1);
         }
     });
@@ -57,7 +57,7 @@ fn one_that_has_not_started_never_runs() {
             unreachable!("cancelled before it started");
         });
         handle.cancel();
-        assert!(handle.join().map(|()| ()).unwrap_err().is_cancelled());
+        assert!(handle.join().unwrap_err().is_cancelled());
         assert_eq!(drops.load(Ordering::SeqCst), 1);
     });
 }
@@ -90,7 +90,7 @@ fn a_swallowed_cancellation_comes_back_at_the_next_wait() {
         let handle = go(move || {
             flag.store(1, Ordering::SeqCst);
             for _ in 0..3 {
-                assert!(catch_unwind(AssertUnwindSafe(|| task::park())).is_err());
+                assert!(catch_unwind(AssertUnwindSafe(task::park)).is_err());
             }
             3
         });
@@ -135,7 +135,7 @@ fn waits_work_while_it_unwinds() {
 #[test]
 fn cancelling_twice_late_and_after_the_end_is_harmless() {
     on_all(|| {
-        let handle = go(|| task::park());
+        let handle = go(task::park);
         handle.cancel();
         handle.cancel();
         wait_until(|| handle.is_finished());

@@ -99,17 +99,17 @@ fn closures_and_results_are_dropped_once() {
 #[test]
 fn a_panic_reaches_join_with_its_payload() {
     on_all(|| {
-        let error = go(|| std::panic::resume_unwind(Box::new(42_u32))).join().map(|()| ()).unwrap_err();
+        let error = go(|| std::panic::resume_unwind(Box::new(42_u32))).join().unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert_eq!(*error.into_panic().downcast::<u32>().unwrap(), 42);
-        let error = go(|| std::panic::resume_unwind(Box::new("why"))).join().map(|()| ()).unwrap_err();
+        let error = go(|| std::panic::resume_unwind(Box::new("why"))).join().unwrap_err();
         assert!(error.to_string().contains("panicked: why"), "{error}");
     });
 }
 
 #[test]
 fn into_panic_of_another_end_says_so() {
-    let error = go(|| task::goexit()).join().map(|()| ()).unwrap_err();
+    let error = go(|| task::goexit()).join().unwrap_err();
     assert!(!error.is_panic() && !error.is_cancelled());
     assert!(error.to_string().contains("goexit"));
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.into_panic())).unwrap_err();
@@ -130,7 +130,6 @@ fn goexit_runs_destructors_and_nothing_after_it() {
             unreachable!("after goexit");
         })
         .join()
-        .map(|()| ())
         .unwrap_err();
         assert!(!error.is_panic() && !error.is_cancelled());
         assert_eq!(drops.load(Ordering::SeqCst), 1);
@@ -277,9 +276,9 @@ fn run_borrows_and_rethrows() {
         text.len()
     });
     assert_eq!((length, text.as_str()), (2, "ab"));
-    let panic = std::panic::catch_unwind(|| greenroutine::run(|| std::panic::resume_unwind(Box::new(9_u8)))).map(|()| ());
+    let panic = std::panic::catch_unwind(|| greenroutine::run(|| std::panic::resume_unwind(Box::new(9_u8))));
     assert_eq!(*panic.unwrap_err().downcast::<u8>().unwrap(), 9);
     let rt = runtime(1, false);
-    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rt.run(|| task::goexit()))).map(|()| ());
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rt.run(|| task::goexit())));
     assert!(panic.unwrap_err().downcast::<String>().unwrap().contains("goexit"));
 }

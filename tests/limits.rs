@@ -47,7 +47,7 @@ fn a_bad_variable_is_named() {
         });
         let text = text(&output);
         assert!(!output.status.success(), "{text}");
-        assert!(text.contains(&format!("{variable}")) && text.contains(value), "{text}");
+        assert!(text.contains(variable) && text.contains(value), "{text}");
         assert!(text.contains("as an error: cannot start the global runtime"), "{text}");
     }
 }

@@ -11,7 +11,8 @@ use greenroutine::{go, task};
 #[test]
 fn a_million_parked_goroutines_in_under_a_hundred_mappings() {
     // Where the kernel has no guard markers a stack costs two mappings: then as many as fit.
-    let markers = greenroutine::runtime::doctor().iter().any(|finding| finding.text.contains("MADV_GUARD_INSTALL"));
+    let markers =
+        greenroutine::runtime::doctor().iter().any(|finding| finding.text.contains("MADV_GUARD_INSTALL"));
     let count = if markers { 1_000_000 } else { 10_000 };
     let rt = runtime(2, false);
     rt.run(move || {

@@ -66,7 +66,7 @@ fn others_neither_see_nor_suffer_a_panic_that_is_suspended() {
         assert!(!shared.is_poisoned());
         gate.store(100, Ordering::SeqCst);
         for unwound in unwinding {
-            assert!(unwound.join().map(|()| ()).unwrap_err().is_panic());
+            assert!(unwound.join().unwrap_err().is_panic());
         }
         assert!(seen.lock().unwrap().iter().all(|pair| *pair == (true, true)));
         assert_eq!(seen.lock().unwrap().len(), 24);
@@ -97,7 +97,7 @@ fn a_std_lock_that_is_held_across_anothers_unwinding_is_not_poisoned() {
         holder.join().unwrap();
         assert!(!lock.is_poisoned());
         gate.store(100, Ordering::SeqCst);
-        assert!(unwinding.join().map(|()| ()).unwrap_err().is_panic());
+        assert!(unwinding.join().unwrap_err().is_panic());
     });
 }
 
@@ -164,7 +164,6 @@ fn nested_panics_of_one_goroutine_move_together() {
             resume_unwind(Box::new(1));
         })
         .join()
-        .map(|()| ())
         .unwrap_err();
         assert_eq!(*error.into_panic().downcast::<i32>().unwrap(), 1);
         assert!(!std::thread::panicking());

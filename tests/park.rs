@@ -74,7 +74,9 @@ fn sleep_lasts_at_least_as_long_as_it_should_and_in_order() {
                 let order = order.clone();
                 go(move || {
                     // Far enough apart that only a wrong order could mix them up on one worker.
-                    time::sleep((base + n * Duration::from_millis(15)).saturating_duration_since(Instant::now()));
+                    time::sleep(
+                        (base + n * Duration::from_millis(15)).saturating_duration_since(Instant::now()),
+                    );
                     order.lock().unwrap().push(n);
                 })
             })

@@ -77,7 +77,7 @@ fn an_unjoined_panic_is_rethrown_after_all_have_ended() {
 fn a_joined_panic_is_not_rethrown() {
     on_all(|| {
         scope(|s| {
-            let error = s.go(|| resume_unwind(Box::new(6_i32))).join().map(|()| ()).unwrap_err();
+            let error = s.go(|| resume_unwind(Box::new(6_i32))).join().unwrap_err();
             assert_eq!(*error.into_panic().downcast::<i32>().unwrap(), 6);
         });
     });
@@ -97,8 +97,7 @@ fn the_closures_own_panic_comes_first_and_waits() {
                 });
                 resume_unwind(Box::new("mine"));
             });
-        }))
-        .map(|()| ());
+        }));
         assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "mine");
         assert_eq!(ended.load(Ordering::SeqCst), 1);
     });
@@ -156,7 +155,7 @@ fn a_cancelled_owner_cancels_its_children_and_waits() {
         });
         wait_until(|| state.load(Ordering::SeqCst) == 5);
         owner.cancel();
-        assert!(owner.join().map(|()| ()).unwrap_err().is_cancelled());
+        assert!(owner.join().unwrap_err().is_cancelled());
         assert_eq!(state.load(Ordering::SeqCst), 505);
     });
 }
@@ -167,7 +166,8 @@ fn many_children_of_one_scope_come_and_go() {
         let count = AtomicUsize::new(0);
         scope(|s| {
             for _ in 0..20 {
-                let batch: Vec<_> = (0..100).map(|_| s.go(|| count.fetch_add(1, Ordering::Relaxed))).collect();
+                let batch: Vec<_> =
+                    (0..100).map(|_| s.go(|| count.fetch_add(1, Ordering::Relaxed))).collect();
                 for child in batch {
                     child.join().unwrap();
                 }

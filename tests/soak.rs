@@ -123,7 +123,8 @@ fn round(seed: u64, workers: usize, free: bool) {
 
 #[test]
 fn storm() {
-    let rounds = std::env::var("GREENROUTINE_STORM_ROUNDS").map_or(30, |n| n.parse().expect("a number of rounds"));
+    let rounds =
+        std::env::var("GREENROUTINE_STORM_ROUNDS").map_or(30, |n| n.parse().expect("a number of rounds"));
     let first: u64 = std::env::var("GREENROUTINE_STORM_SEED").map_or(1, |n| n.parse().expect("a seed"));
     for seed in first..first + rounds {
         for workers in [1, 2, 8] {

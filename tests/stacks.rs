@@ -1,5 +1,7 @@
 //! Stacks: growth in place, borrows across it, large frames of Rust and C, limits, overflow reports, foreign faults.
 
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "C calls of a test, each commented as a whole")]
+
 mod common;
 
 use std::hint::black_box;
@@ -78,7 +80,8 @@ fn c_functions_with_large_frames() {
     }
     on_goroutines(|| {
         go(|| {
-            let mut numbers: Vec<u32> = (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761) >> 7).collect();
+            let mut numbers: Vec<u32> =
+                (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761) >> 7).collect();
             // SAFETY: the array has that many elements of that size, and `compare` is for them.
             unsafe { libc::qsort(numbers.as_mut_ptr().cast(), numbers.len(), 4, Some(compare)) };
             assert!(numbers.is_sorted());
@@ -88,7 +91,9 @@ fn c_functions_with_large_frames() {
         go(|| {
             let mut found = std::ptr::null_mut();
             // SAFETY: a C string, and a place for the result.
-            let code = unsafe { libc::getaddrinfo(c"127.0.0.1".as_ptr(), c"80".as_ptr(), std::ptr::null(), &mut found) };
+            let code = unsafe {
+                libc::getaddrinfo(c"127.0.0.1".as_ptr(), c"80".as_ptr(), std::ptr::null(), &mut found)
+            };
             assert_eq!(code, 0);
             // SAFETY: made by getaddrinfo.
             unsafe { libc::freeaddrinfo(found) };
@@ -145,7 +150,8 @@ fn stacks_are_reused_and_cut_back() {
 fn overflow_names_the_goroutine_its_limit_and_the_way_out() {
     const NAME: &str = "overflow_names_the_goroutine_its_limit_and_the_way_out";
     if is_child(NAME) {
-        let deep = task::Builder::new().name("digger").stack_max(128 * 1024).spawn(|| recurse(u32::MAX, &mut || ()));
+        let deep =
+            task::Builder::new().name("digger").stack_max(128 * 1024).spawn(|| recurse(u32::MAX, &mut || ()));
         let _ = deep.unwrap().join();
         unreachable!("the process has aborted");
     }

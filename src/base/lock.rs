@@ -126,10 +126,6 @@ mod ranks {
         use super::Rank;
         use std::cell::Cell;
 
-        #[expect(
-            clippy::disallowed_macros,
-            reason = "debug builds only; locks are never held across a switch"
-        )]
         mod local {
             std::thread_local!(pub(super) static HELD: super::Cell<u32> = const { super::Cell::new(0) });
         }

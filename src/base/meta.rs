@@ -283,7 +283,7 @@ mod tests {
         let blocks: Vec<_> = (0..1000).map(|i| cache.take(i % SIZES.len()).expect("memory")).collect();
         let distinct: HashSet<_> = blocks.iter().map(|b| *b as usize).collect();
         assert_eq!(distinct.len(), blocks.len());
-        assert!(blocks.iter().all(|b| *b as usize % ALIGN == 0));
+        assert!(blocks.iter().all(|b| (*b as usize).is_multiple_of(ALIGN)));
         for (i, block) in blocks.iter().enumerate() {
             cache.give(*block, i % SIZES.len());
         }

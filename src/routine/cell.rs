@@ -159,12 +159,6 @@ impl Task {
         std::ptr::from_ref(self).cast::<u8>().cast_mut().wrapping_add(PAYLOAD)
     }
 
-    /// Whether two references are to the same cell.
-    #[inline(always)]
-    pub(crate) fn is(&self, other: &Task) -> bool {
-        std::ptr::eq(self, other)
-    }
-
     /// The cell as a block, to free it.
     #[inline(always)]
     pub(crate) fn block(&self) -> *mut Block {

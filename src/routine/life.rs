@@ -60,7 +60,7 @@ impl Life {
     #[inline(always)]
     pub(crate) fn begin(&self) {
         // Release pairs with the Acquire in `try_ref`: a dump sees the cell's fields.
-        self.0.store(2 * REF | HANDLE, Ordering::Release);
+        self.0.store((2 * REF) | HANDLE, Ordering::Release);
     }
 
     /// Marks the cell free. The caller holds the only reference.

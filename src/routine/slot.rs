@@ -75,7 +75,7 @@ pub(crate) struct Slot {
     pub(crate) suspended_sp: Cell<usize>,
 }
 
-const _: () = assert!(size_of::<Slot>() <= HEADER_BYTES && HEADER_BYTES % 16 == 0);
+const _: () = assert!(size_of::<Slot>() <= HEADER_BYTES && HEADER_BYTES.is_multiple_of(16));
 
 /// A slot, mapped for ever.
 pub(crate) type SlotRef = &'static Slot;
@@ -120,8 +120,10 @@ impl Slot {
     /// - The slot is prepared, its goroutine is suspended, and it is the caller's to run: it came out of a queue.
     #[inline(always)]
     pub(crate) unsafe fn resume(&self) -> Command {
-        // SAFETY: prepared, so initialised; and only the worker that runs the goroutine touches it.
-        let coroutine = unsafe { (*self.coroutine.get()).assume_init_mut() };
+        // SAFETY: only the worker that runs the goroutine touches it.
+        let place = unsafe { &mut *self.coroutine.get() };
+        // SAFETY: prepared, so initialised.
+        let coroutine = unsafe { place.assume_init_mut() };
         match coroutine.resume(()) {
             CoroutineResult::Yield(command) => command,
             CoroutineResult::Return(()) => fatal!("greenroutine: fatal: the body of a slot returned\n"),

@@ -131,10 +131,11 @@ pub(super) unsafe fn commit(worker: &Worker, task: TaskRef, op: *const ParkOp) {
     }
     // Pairs with the heavy fence in `cancel`: either we see the flag, or the canceller sees the wait.
     fence::light();
-    if cancellable && task.cancel.load(Ordering::Relaxed) != 0 {
-        if let Some(task) = ticket.claim(Reason::Cancelled) {
-            worker.put_tail(task);
-        }
+    if cancellable
+        && task.cancel.load(Ordering::Relaxed) != 0
+        && let Some(task) = ticket.claim(Reason::Cancelled)
+    {
+        worker.put_tail(task);
     }
 }
 

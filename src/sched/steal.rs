@@ -258,15 +258,16 @@ impl Worker {
             let victim = victims(at);
             let waiting = victim.thief.len();
             let same_tick = victim.tick.load(Ordering::Relaxed) == *tick;
-            if waiting > 0 && self.may_take(victim.index, waiting, same_tick, *tick, until) {
-                if let Some(task) = self.deque.steal_from(&victim.thief) {
-                    count(&self.shared.counters.steals);
-                    let mut loot = self.loot.get();
-                    loot.taken_at = clock::now_ns();
-                    loot.tick = self.shared.tick.load(Ordering::Relaxed);
-                    self.loot.set(loot);
-                    return Some(task);
-                }
+            if waiting > 0
+                && self.may_take(victim.index, waiting, same_tick, *tick, until)
+                && let Some(task) = self.deque.steal_from(&victim.thief)
+            {
+                count(&self.shared.counters.steals);
+                let mut loot = self.loot.get();
+                loot.taken_at = clock::now_ns();
+                loot.tick = self.shared.tick.load(Ordering::Relaxed);
+                self.loot.set(loot);
+                return Some(task);
             }
         }
         if self.free {
@@ -298,7 +299,7 @@ impl Worker {
 
     /// Whether there is work that anybody may take, and that has nobody who is about to: a victim that is busy with one goroutine.
     fn sees_work(&self) -> bool {
-        !self.core.injector.is_empty() || self.core.workers().any(|w| w.thief.len() > 0)
+        !self.core.injector.is_empty() || self.core.workers().any(|w| !w.thief.is_empty())
     }
 
     /// Sleeps until there may be work.

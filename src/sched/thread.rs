@@ -63,7 +63,6 @@ pub(crate) fn free_cell(task: TaskRef) {
     free(task);
 }
 
-#[expect(clippy::disallowed_macros, reason = "a plain thread's own cell; goroutines never come here")]
 mod local {
     std::thread_local!(pub(super) static MINE: super::Mine = super::Mine::new());
 }

@@ -213,13 +213,11 @@ impl Worker {
     fn pick(&self) -> Option<TaskRef> {
         let tick = self.ticks.get() + 1;
         self.ticks.set(tick);
-        if !self.shared.inbox.is_empty()
+        let look = !self.shared.inbox.is_empty()
             || self.shared.timers.next_deadline() != u64::MAX
-            || tick.is_multiple_of(61)
-        {
-            if let Some(task) = self.look_around(tick) {
-                return Some(task);
-            }
+            || tick.is_multiple_of(61);
+        if look && let Some(task) = self.look_around(tick) {
+            return Some(task);
         }
         if let Some(task) = self.take_next() {
             return Some(task);

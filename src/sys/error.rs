@@ -50,13 +50,13 @@ impl OsError {
                 "the address space limit is {bytes} bytes: raise it (`ulimit -v unlimited`) or lower `stack_max`"
             ));
         }
-        if let (Some(used), Some(max)) = (limits.maps_used, limits.max_map_count) {
-            if used + used / 8 >= max {
-                out.push(format!(
-                    "{used} memory mappings of vm.max_map_count = {max} are in use: raise it (`sysctl -w vm.max_map_count={}`)",
-                    max * 16
-                ));
-            }
+        if let (Some(used), Some(max)) = (limits.maps_used, limits.max_map_count)
+            && used + used / 8 >= max
+        {
+            out.push(format!(
+                "{used} memory mappings of vm.max_map_count = {max} are in use: raise it (`sysctl -w vm.max_map_count={}`)",
+                max * 16
+            ));
         }
         if limits.overcommit == Some(2) {
             out.push(String::from(

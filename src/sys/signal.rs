@@ -81,8 +81,10 @@ pub(crate) fn is_installed() -> bool {
 }
 
 extern "C" fn dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: reading this thread's errno; growing a stack must not change what the interrupted code sees.
-    let errno = unsafe { *libc::__errno_location() };
+    // SAFETY: no preconditions.
+    let errno_at = unsafe { libc::__errno_location() };
+    // SAFETY: this thread's errno; growing a stack must not change what the interrupted code sees.
+    let errno = unsafe { errno_at.read() };
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
     let info_ref = unsafe { &*info };
     // Only faults that the kernel raised carry an address (si_code > 0); one sent by kill() does not.
@@ -96,7 +98,7 @@ extern "C" fn dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         let handler: FaultHandler = unsafe { std::mem::transmute(handler) };
         if handler(Fault { address, sp }) == Handled::Retry {
             // SAFETY: restoring this thread's errno.
-            unsafe { *libc::__errno_location() = errno };
+            unsafe { errno_at.write(errno) };
             return;
         }
     }
@@ -105,8 +107,10 @@ extern "C" fn dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut li
 
 /// Does what the process did with SIGSEGV before us.
 fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: initialised before this handler was installed, and constant since.
-    let previous = unsafe { (*PREVIOUS.0.get()).assume_init_ref() };
+    // SAFETY: constant since before this handler was installed.
+    let previous = unsafe { &*PREVIOUS.0.get() };
+    // SAFETY: initialised then.
+    let previous = unsafe { previous.assume_init_ref() };
     match previous.sa_sigaction {
         libc::SIG_DFL => {
             // Back to the default: the instruction runs again and the kernel ends the process, core file and all.

@@ -8,9 +8,11 @@ use greenroutine::Runtime;
 
 /// A runtime of `workers` in home or free mode.
 pub(crate) fn runtime(workers: usize, free: bool) -> Runtime {
-    let builder = Runtime::builder().workers(workers);
-    // SAFETY: the tests that run in free mode keep nothing thread-bound across blocking calls.
-    let builder = if free { unsafe { builder.free_migration() } } else { builder };
+    let mut builder = Runtime::builder().workers(workers);
+    if free {
+        // SAFETY: the tests that run in free mode keep nothing thread-bound across blocking calls.
+        builder = unsafe { builder.free_migration() };
+    }
     builder.build().expect("a runtime")
 }
 
@@ -46,7 +48,10 @@ pub(crate) fn is_child(name: &str) -> bool {
 /// Runs the test `name` of this binary again in a process of its own, prepared by `prepare`.
 pub(crate) fn in_child(name: &str, prepare: impl FnOnce(&mut Command)) -> Output {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(CHILD, name).env("RUST_BACKTRACE", "0");
+    command
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, name)
+        .env("RUST_BACKTRACE", "0");
     prepare(&mut command);
     command.output().expect("the child starts")
 }
