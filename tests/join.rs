@@ -159,7 +159,7 @@ fn a_handle_is_a_future_for_any_executor() {
     }
     // Polled, and dropped before it is ready.
     for _ in 0..200 {
-        let mut handle = rt.go(|| yield_now());
+        let mut handle = rt.go(yield_now);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         if std::pin::Pin::new(&mut handle).poll(&mut context).is_pending() {
             let _ = std::pin::Pin::new(&mut handle).poll(&mut context);

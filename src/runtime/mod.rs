@@ -60,11 +60,11 @@ impl Runtime {
         go::run_on(&self.core, f, Location::caller())
     }
 
-    /// Starts a goroutine on this runtime; see [`go`](crate::go).
+    /// Starts a goroutine on this runtime; see [`go`](fn@crate::go).
     ///
     /// # Panics
     ///
-    /// As [`go`](crate::go).
+    /// As [`go`](fn@crate::go).
     #[track_caller]
     pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
     where
