@@ -101,7 +101,8 @@ fn count_tree(directory: &Path) -> Counts {
         .map(|path| go(move || count_tree(&path)))
         .chain(files.into_iter().map(|path| go(move || count_file(&path))))
         .collect();
-    for goroutine in below {
+    // The files first: their counts need not be kept until all directories are done.
+    for goroutine in below.into_iter().rev() {
         match goroutine.join() {
             Ok(other) => counts.add(other),
             // A panic of a goroutine ends here as it would have without it.
