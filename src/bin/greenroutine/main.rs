@@ -42,7 +42,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell if standard error is gone too.
             let _ = writeln!(io::stderr(), "greenroutine: {error}");
-            ExitCode::FAILURE
+            // A setting that the library refuses, such as `--workers 0`, is an argument like the others.
+            if error.kind() == io::ErrorKind::InvalidInput { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
