@@ -22,6 +22,14 @@ fn settings_out_of_range_name_the_value_and_the_range() {
         let error = Runtime::builder().workers(workers).build().map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(&workers.to_string()) && error.contains("1 to 512"), "{error}");
     }
+    let error = Runtime::builder()
+        .stack_max(1 << 20)
+        .stack_initial(2 << 20)
+        .build()
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("2097152") && error.contains("1048576"), "{error}");
     // The first of two errors.
     let error = Runtime::builder().workers(0).stack_max(1).build().map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("workers"), "{error}");

@@ -132,6 +132,22 @@ fn the_smallest_stack_is_usable() {
 }
 
 #[test]
+fn an_initial_size_is_open_from_the_start_and_the_limit_still_holds() {
+    let rt = Runtime::builder().workers(1).stack_initial(1 << 20).build().unwrap();
+    rt.run(|| {
+        go(greenroutine::yield_now).join().unwrap();
+        let parked = go(task::park);
+        greenroutine::yield_now();
+        assert!(greenroutine::runtime::dump().contains("1048576 open"), "{}", greenroutine::runtime::dump());
+        parked.cancel();
+        // And it grows from there.
+        assert_eq!(go(|| recurse(50_000, &mut || ())).join().unwrap(), 50_000);
+    });
+    let rt = Runtime::builder().workers(1).stack_max(64 << 10).stack_initial(64 << 10).build().unwrap();
+    rt.run(|| assert_eq!(go(|| recurse(150, &mut || ())).join().unwrap(), 150));
+}
+
+#[test]
 fn stacks_are_reused_and_cut_back() {
     let rt = runtime(1, false);
     rt.run(|| {

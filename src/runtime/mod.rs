@@ -161,6 +161,14 @@ impl Builder {
         self
     }
 
+    /// How much stack a goroutine has before it grows for the first time, at most `stack_max`. Default and least: 16 KiB. Pages take memory only when
+    /// they are touched; growing costs a fault of a few microseconds each time the stack doubles, which a larger initial size saves
+    /// goroutines that are known to need it.
+    pub fn stack_initial(mut self, bytes: usize) -> Self {
+        self.config.stack_initial = bytes;
+        self
+    }
+
     /// The name of the runtime and the beginning of its threads' names.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
@@ -190,6 +198,8 @@ impl Builder {
     ///
     /// A setting out of range, or threads or address space refused by the system. The error names the value and the limit.
     pub fn build(self) -> io::Result<Runtime> {
+        let Config { stack_initial, stack_max, .. } = self.config;
+        config::check_stack_initial(stack_initial, stack_max, "runtime::Builder::stack_initial")?;
         match self.error {
             Some(error) => Err(error),
             None => Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false }),

@@ -17,6 +17,8 @@ pub(crate) const DEFAULT_STACK_MAX: usize = 64 << 20;
 pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) stack_max: usize,
+    /// What a goroutine can use before its stack grows for the first time; at most `stack_max`.
+    pub(crate) stack_initial: usize,
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) free_migration: bool,
@@ -30,6 +32,7 @@ impl Config {
         Self {
             workers: std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_WORKERS),
             stack_max: DEFAULT_STACK_MAX,
+            stack_initial: 0,
             name: String::from("greenroutine"),
             seed: 0x5EED,
             free_migration: false,
@@ -104,6 +107,16 @@ pub(crate) fn check_stack_max(bytes: usize, source: &str) -> io::Result<usize> {
     }
     Err(invalid(format!(
         "{source}: stack_max of {bytes} bytes; it can be {MIN_STACK} (64 KiB) to {MAX_STACK} (1 GiB)"
+    )))
+}
+
+/// Checks an initial stack size that came from `source`, against the limit it has to fit in.
+pub(crate) fn check_stack_initial(bytes: usize, stack_max: usize, source: &str) -> io::Result<usize> {
+    if bytes <= stack_max {
+        return Ok(bytes);
+    }
+    Err(invalid(format!(
+        "{source}: stack_initial of {bytes} bytes; it can be at most stack_max, which is {stack_max}"
     )))
 }
 

@@ -423,6 +423,9 @@ impl Worker {
                 },
             },
         };
+        if self.core.config.stack_initial > 0 {
+            grow::open_to(&slot.stack, self.core.config.stack_initial, self.core.guard_mode);
+        }
         slot.prepare(body::slot_main);
         slot.task.set(Some(task));
         task.slot.store(ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);

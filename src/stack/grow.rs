@@ -92,6 +92,14 @@ pub(super) fn grow(header: &Header, address: usize, mode: GuardMode) -> Growth {
     Growth::Grown
 }
 
+/// Opens a stack that nobody runs on to `bytes` at least, within its limit. If the kernel refuses, it stays as it is and grows when it must.
+pub(crate) fn open_to(header: &Header, bytes: usize, mode: GuardMode) {
+    if header.open_bytes() < bytes {
+        let lowest = header.limit_address().max(header.top().saturating_sub(bytes));
+        let _ = grow(header, lowest, mode);
+    }
+}
+
 /// Gives everything below the initial size back to the kernel. If the kernel refuses, the slot stays as it is: guarded
 /// and larger.
 pub(super) fn cut_back(header: &Header, mode: GuardMode) {
