@@ -269,6 +269,26 @@ fn goroutines_of_one_runtime_spawn_and_join_on_another() {
 }
 
 #[test]
+fn deep_trees_of_joins_lose_nobody() {
+    // More goroutines wait at once than a worker's cache of stacks holds, so slots go back to the shared list and on to other workers while their
+    // last goroutine's end is still being attended to.
+    fn fib(n: u32) -> u64 {
+        if n < 2 {
+            return u64::from(n);
+        }
+        let left = go(move || fib(n - 1));
+        let right = fib(n - 2);
+        left.join().unwrap() + right
+    }
+    for free in [false, true] {
+        let rt = runtime(2, free);
+        for _ in 0..20 {
+            assert_eq!(rt.run(|| fib(16)), 987);
+        }
+    }
+}
+
+#[test]
 fn run_borrows_and_rethrows() {
     let mut text = String::from("a");
     let length = greenroutine::run(|| {

@@ -446,6 +446,8 @@ impl Worker {
     /// A goroutine has ended: its stack, its cell, whom that wakes.
     #[inline(always)]
     fn recycle(&self, slot: SlotRef) {
+        // First, because the slot may be another worker's as soon as it is given away, and what its last goroutine left lies in it.
+        self.attend(&slot.ended);
         slot.task.set(None);
         if slot.custom.get() {
             slot.custom.set(false);
@@ -453,7 +455,6 @@ impl Worker {
         } else {
             self.stacks.push(&slot.stack);
         }
-        self.attend(&slot.ended);
     }
 
     #[inline(always)]
