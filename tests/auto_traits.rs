@@ -100,7 +100,7 @@ fn scopes_are_shared() {
 #[test]
 fn names_of_goroutines_travel() {
     pins! {
-        task::Handle: Send Sync Unpin;
+        task::Handle: Send Sync Unpin UnwindSafe RefUnwindSafe;
         task::Id: Send Sync Unpin UnwindSafe RefUnwindSafe;
         task::Builder: Send Sync Unpin UnwindSafe RefUnwindSafe;
     }
@@ -119,7 +119,7 @@ fn keys_are_shared_whatever_the_value() {
 #[test]
 fn runtimes_travel() {
     pins! {
-        Runtime: Send Sync Unpin;
+        Runtime: Send Sync Unpin UnwindSafe RefUnwindSafe;
         runtime::Builder: Send Sync Unpin;
         runtime::Metrics: Send Sync Unpin UnwindSafe RefUnwindSafe;
         runtime::WorkerMetrics: Send Sync Unpin UnwindSafe RefUnwindSafe;

@@ -164,22 +164,38 @@ fn free_mode_moves_started_goroutines_to_idle_workers() {
     let rt = runtime(2, true);
     rt.run(|| {
         let moved = Arc::new(AtomicBool::new(false));
-        let (seen, flag) = (moved.clone(), moved.clone());
-        let traveller = go(move || {
-            let first = std::thread::current().id();
-            while std::thread::current().id() == first {
-                yield_now();
-            }
-            seen.store(true, Ordering::SeqCst);
-        });
-        // Something that hogs the traveller's worker again and again without a runtime call.
-        while !flag.load(Ordering::SeqCst) {
-            for _ in 0..20_000 {
-                std::hint::spin_loop();
-            }
-            yield_now();
+        let travellers: Vec<_> = (0..8)
+            .map(|_| {
+                let moved = moved.clone();
+                go(move || {
+                    let first = std::thread::current().id();
+                    while !moved.load(Ordering::SeqCst) {
+                        yield_now();
+                        if std::thread::current().id() != first {
+                            moved.store(true, Ordering::SeqCst);
+                        }
+                    }
+                })
+            })
+            .collect();
+        // They are always ready, and one worker has nothing else to do.
+        while !moved.load(Ordering::SeqCst) {
+            time::sleep(Duration::from_micros(100));
         }
-        traveller.join().unwrap();
+        for traveller in travellers {
+            traveller.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_guard_of_lock_os_thread_frees_its_own_goroutine_whoever_drops_it() {
+    std::thread_local! {
+        static KEPT: RefCell<Option<runtime::OsThreadGuard>> = const { RefCell::new(None) };
+    }
+    runtime(1, false).run(|| {
+        go(|| KEPT.with(|kept| *kept.borrow_mut() = Some(runtime::lock_os_thread()))).join().unwrap();
+        go(|| KEPT.with(|kept| drop(kept.borrow_mut().take()))).join().unwrap();
     });
 }
 
@@ -275,6 +291,15 @@ fn task_locals_belong_to_goroutines() {
         }
         assert!(DROPPED.load(Ordering::SeqCst) >= before + 100);
     });
+    greenroutine::task_local! {
+        // Made by its own initialiser: the first one counts.
+        static TWICE: (usize, Noting) = (TWICE_DEPTH.with(|depth| {
+            depth.set(depth.get() + 1);
+            if depth.get() == 1 { TWICE.with(|value| value.0 + 10) } else { depth.get() }
+        }), Noting);
+        static TWICE_DEPTH: Cell<usize> = Cell::new(0);
+    }
+    go(|| TWICE.with(|value| assert_eq!(value.0, 2))).join().unwrap();
     // A plain thread has its own, which ends with it.
     let before = DROPPED.load(Ordering::SeqCst);
     std::thread::spawn(|| {

@@ -93,6 +93,18 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Changes how many reasons the goroutine has to stay on its thread. Called on that thread: by the goroutine itself, or by another one there
+    /// while it has such a reason.
+    pub(crate) fn pin(&self, by: i16) {
+        let pins = &self.task.pins;
+        pins.set(pins.get().saturating_add_signed(by));
+    }
+}
+
+impl std::panic::UnwindSafe for Handle {}
+impl std::panic::RefUnwindSafe for Handle {}
+
 impl Clone for Handle {
     fn clone(&self) -> Self {
         self.task.life.add_ref();

@@ -28,19 +28,18 @@ impl<T: 'static> LocalKey<T> {
             let key = ptr::from_ref(self) as usize;
             let extras = task.extras_mut();
             // SAFETY: the extras are the calling task's own, and no reference into the list outlives the statement.
-            let found = unsafe { (*extras).locals.get_raw(key) };
-            let value = match found {
-                Some(value) => value,
-                None => {
-                    // May use other locals, or this one.
-                    let value = Box::new((self.init)());
-                    // SAFETY: as above.
-                    unsafe { (*extras).locals.insert(key, value) }
-                }
-            };
-            // SAFETY: the box is the task's until it ends, it does not move when the list grows, and `get_raw` and `insert` gave out the
-            // value of this key, which only this LocalKey<T> ever makes.
-            f(unsafe { &*value.cast::<T>() })
+            let find = || unsafe { (*extras).locals.get_raw(key) };
+            if find().is_none() {
+                // May use other locals, or this one, and make it first.
+                let value = Box::new((self.init)());
+                // SAFETY: as above.
+                let surplus = unsafe { (*extras).locals.insert(key, value) };
+                drop(surplus);
+            }
+            let value = find().expect("it has just been made");
+            // SAFETY: the box is the task's until it ends, and does not move when the list grows.
+            let value = unsafe { &*value };
+            f(value.downcast_ref::<T>().expect("the static's address is the key, and it has one type"))
         })
     }
 }

@@ -34,6 +34,7 @@ where
 }
 
 /// `go` on a given runtime.
+#[track_caller]
 #[inline(always)]
 pub(crate) fn go_on<F, T>(f: F, on: Option<&Arc<Core>>, site: &'static Location<'static>) -> JoinHandle<T>
 where
@@ -44,14 +45,15 @@ where
     match unsafe { sched::spawn(f, on, ptr::null(), Options::default(), site) } {
         // SAFETY: the task is new, its result is a T, and this is its only handle.
         Ok(task) => unsafe { JoinHandle::new(task) },
-        Err(error) => refused(&error, site),
+        Err(error) => refused(&error),
     }
 }
 
+#[track_caller]
 #[cold]
 #[inline(never)]
-fn refused(error: &sched::SpawnError, site: &Location<'_>) -> ! {
-    panic!("{error} (spawned at {site})")
+fn refused(error: &sched::SpawnError) -> ! {
+    panic!("{error}")
 }
 
 /// Spawns a goroutine with a name, a stack limit, or a thread of its own.

@@ -12,18 +12,17 @@ pub(crate) struct Locals {
 
 impl Locals {
     /// Where the value of a key lies, if it was made. It stays there until it is popped.
-    pub(crate) fn get_raw(&self, key: usize) -> Option<*const ()> {
-        self.entries.iter().find(|(k, _)| *k == key).map(|(_, value)| std::ptr::from_ref(&**value).cast())
+    pub(crate) fn get_raw(&self, key: usize) -> Option<*const dyn Any> {
+        self.entries.iter().find(|(k, _)| *k == key).map(|(_, value)| std::ptr::from_ref(&**value))
     }
 
-    /// Adds a value, unless the key has one by now, and says where it lies.
-    pub(crate) fn insert(&mut self, key: usize, value: Box<dyn Any>) -> *const () {
-        if let Some(present) = self.get_raw(key) {
-            return present;
+    /// Adds a value, unless the key has one by now; then it is handed back, for the caller to drop when it no longer borrows the list.
+    pub(crate) fn insert(&mut self, key: usize, value: Box<dyn Any>) -> Option<Box<dyn Any>> {
+        if self.get_raw(key).is_some() {
+            return Some(value);
         }
-        let at = std::ptr::from_ref(&*value).cast();
         self.entries.push((key, value));
-        at
+        None
     }
 
     /// Takes a value out, the last made first: the order in which they are dropped.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::go::{self, JoinHandle};
+use crate::go::{self as task, JoinHandle};
 use crate::routine::slot;
 use crate::sched::config::{self, Config};
 use crate::sched::{self, Core};
@@ -57,7 +57,7 @@ impl Runtime {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        go::run_on(&self.core, f, Location::caller())
+        task::run_on(&self.core, f, Location::caller())
     }
 
     /// Starts a goroutine on this runtime; see [`go`](fn@crate::go).
@@ -71,7 +71,7 @@ impl Runtime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        go::go_on(f, Some(&self.core), Location::caller())
+        task::go_on(f, Some(&self.core), Location::caller())
     }
 
     /// The figures of this runtime.
@@ -112,6 +112,10 @@ impl Runtime {
         }
     }
 }
+
+// Nothing of a runtime is left half changed by a panic of its user.
+impl std::panic::UnwindSafe for Runtime {}
+impl std::panic::RefUnwindSafe for Runtime {}
 
 impl Drop for Runtime {
     fn drop(&mut self) {
@@ -280,7 +284,7 @@ where
     T: Send,
 {
     match sched::ambient::global() {
-        Ok(core) => go::run_on(core, f, Location::caller()),
+        Ok(core) => task::run_on(core, f, Location::caller()),
         Err(error) => panic!("{error}"),
     }
 }
@@ -289,24 +293,28 @@ where
 #[derive(Debug)]
 #[must_use = "the goroutine may change threads again when the guard is dropped"]
 pub struct OsThreadGuard {
-    /// Made and dropped by the same goroutine.
+    /// The goroutine that is kept, referenced, so that the guard frees that one whoever drops it: safe code can hand a guard to another goroutine of the
+    /// thread, through a thread-local. None on a plain thread.
+    kept: Option<task::Handle>,
+    /// Of this thread: what it changes belongs to a goroutine that stays here.
     not_send: PhantomData<*const ()>,
 }
 
 /// Keeps the calling goroutine on the OS thread that it runs on, until the guard is dropped. Guards nest.
 ///
-/// In home mode goroutines never change threads and this does nothing; neither does it on a plain thread.
+/// In home mode goroutines never change threads and this changes nothing; neither does it on a plain thread.
 pub fn lock_os_thread() -> OsThreadGuard {
-    if let Some(task) = sched::current_goroutine() {
-        task.pins.set(task.pins.get() + 1);
+    let kept = task::current();
+    if let Some(kept) = &kept {
+        kept.pin(1);
     }
-    OsThreadGuard { not_send: PhantomData }
+    OsThreadGuard { kept, not_send: PhantomData }
 }
 
 impl Drop for OsThreadGuard {
     fn drop(&mut self) {
-        if let Some(task) = sched::current_goroutine() {
-            task.pins.set(task.pins.get() - 1);
+        if let Some(kept) = &self.kept {
+            kept.pin(-1);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{ambient, config, park};
 use crate::base::{fence as fences, meta};
 use crate::routine::scope::ScopeData;
 use crate::routine::{Kind, Outcome, Task, TaskRef, body, cell, place, slot};
-use crate::stack::{StackError, arena, geometry, grow};
+use crate::stack::{StackError, arena, commit, geometry};
 use crate::sys::OsError;
 
 /// What a builder asks for.
@@ -229,7 +229,7 @@ impl Core {
         init(task, self, class, cell::fresh_ids(1), site);
         task.stack_max.set(stack_max as u32);
         if let Some(header) = header {
-            grow::set_limit(header, stack_max, self.guard_mode);
+            commit::set_limit(header, stack_max, self.guard_mode);
             slot::Slot::of(header).custom.set(true);
             task.slot.store(ptr::from_ref(slot::Slot::of(header)).cast_mut(), Ordering::Relaxed);
         }

@@ -24,7 +24,7 @@ use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
 use crate::routine::slot::{DONE, Ended, YIELD};
 use crate::routine::{Slot, SlotRef, TaskRef, body};
-use crate::stack::{self, arena, grow};
+use crate::stack::{self, arena, commit};
 use crate::sys::{self, clock, futex};
 
 /// Values of `WorkerShared::state`.
@@ -413,7 +413,7 @@ impl Worker {
                 Some(header) => Slot::of(header),
                 None => match arena::take(self.core.stack_class) {
                     Ok(header) => {
-                        grow::set_limit(header, self.core.config.stack_max, self.core.guard_mode);
+                        commit::set_limit(header, self.core.config.stack_max, self.core.guard_mode);
                         Slot::of(header)
                     }
                     Err(error) => {
@@ -424,7 +424,7 @@ impl Worker {
             },
         };
         if self.core.config.stack_initial > 0 {
-            grow::open_to(&slot.stack, self.core.config.stack_initial, self.core.guard_mode);
+            commit::open_to(&slot.stack, self.core.config.stack_initial, self.core.guard_mode);
         }
         slot.prepare(body::slot_main);
         slot.task.set(Some(task));
@@ -463,6 +463,8 @@ impl Worker {
             body::end_cell(task);
             self.cells.give(task.block(), task.class.get() as usize);
         }
+        // Before anybody who waits for this end can look at the count.
+        count(&self.shared.counters.finished);
         // At the tail: who joins one goroutine often joins those behind it in the queue next, and finds them done then. Through `next` a
         // batch of 10,000 parked its joiner 10,000 times (75 ns a goroutine on one worker against 45).
         if let Some(joiner) = ended.joiner.take() {
@@ -471,7 +473,6 @@ impl Worker {
         if let Some(owner) = ended.owner.take() {
             self.ready_tail(owner);
         }
-        count(&self.shared.counters.finished);
         self.core.after_finish();
     }
 

@@ -11,8 +11,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::commit;
 use super::geometry::{self, CLASSES, HEADER_BYTES, HeaderRef, MAX_SHIFT, MIN_SHIFT, REGIONS, shift_of};
-use super::grow;
 use crate::base::lock::{Lock, Locked, Rank};
 use crate::sys::mem::{self, GuardMode, PAGE};
 use crate::sys::{OsError, limits::Limits};
@@ -270,7 +270,7 @@ pub(crate) fn take(class: usize) -> Result<HeaderRef, StackError> {
         };
         (top, arena.mode)
     };
-    grow::open(top, shift, mode).map_err(|error| {
+    commit::open(top, shift, mode).map_err(|error| {
         let mut guard = locked();
         let here = &mut guard.as_mut().expect("boot comes first").classes[class];
         here.out -= 1;
@@ -281,7 +281,7 @@ pub(crate) fn take(class: usize) -> Result<HeaderRef, StackError> {
 
 /// Gives a slot back; grown ones are cut back. Nobody runs on it.
 pub(crate) fn give(header: HeaderRef, mode: GuardMode) {
-    grow::cut_back(header, mode);
+    commit::cut_back(header, mode);
     let mut guard = locked();
     let here = &mut guard.as_mut().expect("boot comes first").classes[header.class()];
     header.next.store(here.warm, Ordering::Relaxed);
@@ -322,7 +322,7 @@ pub(crate) fn trim(all: bool) -> usize {
             let header = geometry::header_of_slot(list, shift);
             list = header.next.load(Ordering::Relaxed);
             let top = header.top();
-            let cold = grow::release(header, mode);
+            let cold = commit::release(header, mode);
             let mut guard = locked();
             let here = &mut guard.as_mut().expect("checked above").classes[class];
             if cold {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::geometry::HeaderRef;
-use super::{arena, grow};
+use super::{arena, commit};
 use crate::sys::mem::GuardMode;
 
 /// Slots kept per worker. 64 x 16 KiB of open stack at most, unless goroutines grew them.
@@ -66,7 +66,7 @@ impl Cache {
     #[inline(never)]
     fn push_slow(&self, header: HeaderRef) {
         if header.shift() == self.shift && self.len.get() < self.capacity {
-            grow::cut_back(header, self.mode);
+            commit::cut_back(header, self.mode);
             if header.open_bytes() <= KEPT_OPEN {
                 self.push(header);
                 return;

@@ -1,12 +1,9 @@
-//! Opening a slot, moving its soft guard down, cutting it back, giving it to the kernel.
-//!
-//! [`grow`] runs inside the fault handler and is SIGNAL-SAFE: system calls and header atomics only. The others run on
-//! the slot's owner while nobody runs on the slot.
+//! SIGNAL-SAFE. Moving the soft guard down: the one change of a slot that happens inside the fault handler, on the slot's own stack. System calls and
+//! header atomics only.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::geometry::{HEADER_BYTES, Header, HeaderRef, INITIAL, hard_guard, header_of_slot};
-use crate::sys::OsError;
+use super::geometry::{Header, hard_guard};
 use crate::sys::mem::{self, GuardMode, PAGE};
 
 /// What [`grow`] found.
@@ -22,36 +19,7 @@ pub(super) enum Growth {
     NotStack,
 }
 
-/// Makes a slot usable: its top [`INITIAL`] bytes open, a soft guard below. `top` is one past its last byte. The slot was
-/// never opened, or was given to the kernel by [`release`].
-pub(super) fn open(top: usize, shift: u32, mode: GuardMode) -> Result<HeaderRef, OsError> {
-    let guard = top - INITIAL - PAGE;
-    match mode {
-        GuardMode::Madvise => mem::guard_install(guard, PAGE)?,
-        GuardMode::Mprotect => mem::protect_rw(top - INITIAL, INITIAL)?,
-    }
-    let header = header_of_slot(top - HEADER_BYTES, shift);
-    header.guard.store(guard, Relaxed);
-    header.limit.store(top - (1 << shift) + hard_guard(shift), Relaxed);
-    header.hard.store(0, Relaxed);
-    header.shift.store(shift, Relaxed);
-    Ok(header)
-}
-
-/// Sets how deep the goroutine that gets the slot may go. Cuts the slot back if it is open further than that.
-pub(crate) fn set_limit(header: &Header, stack_max: usize, mode: GuardMode) {
-    let shift = header.shift();
-    let lowest = header.slot_base() + hard_guard(shift);
-    let limit = lowest.max(header.top() - stack_max.next_multiple_of(PAGE));
-    if limit != header.limit_address() {
-        if header.guard.load(Relaxed) + PAGE < limit || header.hard.load(Relaxed) != 0 {
-            cut_back(header, mode);
-        }
-        header.limit.store(limit, Relaxed);
-    }
-}
-
-/// SIGNAL-SAFE. Opens the stack down to `address` at least, doubling, never below the limit. Called on the slot's own stack.
+/// Opens the stack down to `address` at least, doubling, never below the limit. Called on the slot's own stack.
 pub(super) fn grow(header: &Header, address: usize, mode: GuardMode) -> Growth {
     let guard = header.guard.load(Relaxed);
     let limit = header.limit_address();
@@ -90,60 +58,4 @@ pub(super) fn grow(header: &Header, address: usize, mode: GuardMode) -> Growth {
     header.hard.store(at_limit as u32, Relaxed);
     header.guard.store(new_guard, Relaxed);
     Growth::Grown
-}
-
-/// Opens a stack that nobody runs on to `bytes` at least, within its limit. If the kernel refuses, it stays as it is and grows when it must.
-pub(crate) fn open_to(header: &Header, bytes: usize, mode: GuardMode) {
-    if header.open_bytes() < bytes {
-        let lowest = header.limit_address().max(header.top().saturating_sub(bytes));
-        let _ = grow(header, lowest, mode);
-    }
-}
-
-/// Gives everything below the initial size back to the kernel. If the kernel refuses, the slot stays as it is: guarded
-/// and larger.
-pub(super) fn cut_back(header: &Header, mode: GuardMode) {
-    if header.open_bytes() <= INITIAL {
-        return;
-    }
-    let top = header.top();
-    let base = header.slot_base();
-    let guard = top - INITIAL - PAGE;
-    let cut = match mode {
-        GuardMode::Madvise => mem::guard_install(guard, PAGE)
-            .and_then(|()| mem::guard_remove(base, guard - base))
-            .and_then(|()| mem::discard(base, guard - base)),
-        GuardMode::Mprotect => {
-            let closed = guard + PAGE - base;
-            mem::discard(base, closed).and_then(|()| mem::protect_none(base, closed))
-        }
-    };
-    if cut.is_ok() {
-        header.hard.store(0, Relaxed);
-        header.guard.store(guard, Relaxed);
-    }
-}
-
-/// Gives the whole slot back, header, guards and page tables included. Returns false if the kernel refused; the slot is
-/// usable then as before.
-pub(super) fn release(header: &Header, mode: GuardMode) -> bool {
-    let base = header.slot_base();
-    let bytes = 1 << header.shift();
-    match mode {
-        GuardMode::Madvise => {
-            // Contents first: if the guards cannot be taken away, `shift` reads 0 and the slot is opened afresh.
-            mem::discard(base, bytes).is_ok() && {
-                let _ = mem::guard_remove(base, bytes);
-                // Once more over the whole range, now without markers: since Linux 6.14 this frees empty page tables.
-                let _ = mem::discard(base, bytes);
-                true
-            }
-        }
-        GuardMode::Mprotect => {
-            mem::discard(base, bytes).is_ok() && {
-                let _ = mem::protect_none(base, bytes);
-                true
-            }
-        }
-    }
 }

@@ -7,12 +7,14 @@
 //! | --- | --- |
 //! | `geometry` | address to slot to header to guards: pure arithmetic |
 //! | `arena` | regions and slots; the shared lists; trimming |
-//! | `grow` | commit, cut back, move the soft guard |
+//! | `commit` | open, cut back, give to the kernel |
+//! | `grow` | SIGNAL-SAFE: move the soft guard |
 //! | `fault` | SIGNAL-SAFE: fault address to growth or overflow report |
 //! | `cache` | one worker's free slots |
 
 pub(crate) mod arena;
 pub(crate) mod cache;
+pub(crate) mod commit;
 pub(crate) mod fault;
 pub(crate) mod geometry;
 pub(crate) mod grow;
