@@ -27,8 +27,8 @@
 //!
 //! # Life of a goroutine
 //!
-//! [`go()`] → [`sched::spawn()`] takes a cell ([`routine::cell`]) and puts the closure into it ([`routine::place`]) → the worker's deque
-//! ([`sched::queue`]), and somebody is woken if need be ([`sched::idle`]) → this worker, or a thief ([`sched::steal`]), gives it a stack
+//! [`go()`] → [`sched::spawn()`] takes a cell ([`routine::cell`]) and puts the closure into it ([`routine::place`]) → the worker's queue
+//! ([`sched::biased`]), and somebody is woken if need be ([`sched::idle`]) → this worker, or a thief ([`sched::steal`]), gives it a stack
 //! ([`stack::cache`], [`stack::arena`]) and resumes its slot ([`routine::slot`]) → [`routine::body`] runs the closure → it parks
 //! ([`sched::park`]): the worker commits the wait after the switch → somebody claims the wait ([`routine::wake`]) and makes it ready
 //! ([`sched::ready()`]) → … → it ends: the result is published ([`routine::life`]), the joiner is claimed, and the worker takes the stack back.
@@ -101,6 +101,9 @@ pub use crate::go::{JoinError, JoinHandle, go, scope, yield_now};
 pub use crate::runtime::{Runtime, run};
 
 // The model checker sees the lock-free parts alone, with loom's atomics in place of std's.
+#[cfg(loom)]
+#[path = "sched/biased.rs"]
+mod biased;
 #[cfg(loom)]
 #[path = "sched/idle.rs"]
 mod idle;

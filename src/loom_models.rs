@@ -9,6 +9,7 @@ use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::base::fence;
+use crate::biased::Biased;
 use crate::idle::Idle;
 use crate::inbox::{Inbox, Linked};
 use crate::life::{Finish, Life};
@@ -52,6 +53,30 @@ fn loom_inbox_loses_and_doubles_nothing() {
         let position = |n| seen.iter().position(|s| *s == n).unwrap();
         assert!(position(0) < position(1) && position(2) < position(3));
         assert_eq!(seen.len(), 4);
+    });
+}
+
+#[test]
+fn loom_owner_and_thief_take_each_goroutine_once() {
+    loom::model(|| {
+        let queue = Arc::new(Biased::<Node>::new());
+        queue.push(node(0));
+        queue.push(node(1));
+        let victim = queue.clone();
+        let thief = thread::spawn(move || {
+            let mut taken = Vec::new();
+            victim.steal(|node| taken.push(node.number));
+            taken
+        });
+        let mut seen: Vec<_> = queue.pop().map(|node| node.number).into_iter().collect();
+        queue.push(node(2));
+        seen.extend(thief.join().unwrap());
+        while let Some(node) = queue.pop() {
+            seen.push(node.number);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2]);
+        assert_eq!(queue.len(), 0);
     });
 }
 

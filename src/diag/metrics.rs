@@ -71,7 +71,7 @@ pub(crate) fn metrics(core: &Core) -> Metrics {
             wakes: read(&worker.counters.wakes_sent),
             sleeps: read(&worker.counters.sleeps),
             preemptions: read(&worker.counters.preemptions),
-            queued: worker.thief.len(),
+            queued: worker.fresh.len(),
             timers: worker.timers.len(),
         })
         .collect();

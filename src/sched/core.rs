@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Injector;
 
+use super::biased::Biased;
 use super::config::Config;
 use super::idle::{CAPACITY, Idle};
 use super::inbox::Inbox;
 use super::monitor::Monitor;
-use super::queue::{Runnable, Thief};
+use super::queue::Runnable;
 use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
@@ -39,7 +40,8 @@ pub(crate) struct WorkerShared {
     /// Set by the monitor while the worker has not switched for 10 ms: others serve its timers and, in free mode, its `next`.
     pub(crate) stuck: AtomicBool,
     pub(crate) inbox: CachePadded<Inbox<Task>>,
-    pub(crate) thief: Thief,
+    /// Goroutines that have not started, in free mode started ones too: the worker's first, then any thief's.
+    pub(crate) fresh: CachePadded<Biased<Task>>,
     pub(crate) timers: TimerQueue,
     /// The goroutine to run next: the owner's in home mode, anybody's to take in free mode while the owner is stuck.
     pub(crate) next: AtomicPtr<Task>,

@@ -10,7 +10,7 @@
 //! | `ambient` | which runtime and which task am I |
 //! | `spawn` | cell, closure, queue |
 //! | `ready` | which queue a woken goroutine enters, and whom that wakes |
-//! | `queue`, `inbox` | the containers: plain FIFO and stealable deque; woken from elsewhere |
+//! | `queue`, `biased`, `inbox` | the containers: a worker's own; what thieves may take; woken from elsewhere |
 //! | `idle` | who sleeps, who searches, who is woken |
 //! | `steal` | which victim, and what has aged enough |
 //! | `worker` | one worker's state and its loop |
@@ -21,6 +21,7 @@
 //! | `thread` | plain threads as waiters |
 
 pub(crate) mod ambient;
+pub(crate) mod biased;
 pub(crate) mod config;
 pub(crate) mod core;
 pub(crate) mod idle;

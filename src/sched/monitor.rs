@@ -1,7 +1,7 @@
-//! The monitor thread: sees workers that have not switched for 10 ms, asks their goroutines to yield, has spares serve what is not
+//! The monitor thread: sees workers that have not switched for 10 ms (or for 1 ms beside an overdue timer), asks their goroutines to yield, has spares serve what is not
 //! bound to them, and gives back stacks that a burst left behind.
 //!
-//! It ticks every 10 ms while any worker is awake and sleeps for good when all are asleep, after it has trimmed: an idle
+//! It looks every 5 ms while any worker is awake and sleeps for good when all are asleep, after it has trimmed: an idle
 //! runtime uses no CPU. A worker that wakes wakes the monitor ([`Monitor::worker_woke`]); the two sides are a store-buffering pattern,
 //! all SeqCst: the worker stores its state and reads `asleep`, the monitor stores `asleep` and reads the states.
 //!
@@ -19,10 +19,14 @@ use crate::routine::Task;
 use crate::stack::arena;
 use crate::sys::{clock, futex};
 
-/// A goroutine's time slice, and the monitor's tick.
-const TICK_NS: u64 = 10_000_000;
-/// Ticks between two trims while the runtime is busy.
-const TRIM_TICKS: u64 = 100;
+/// A goroutine's time slice: after this it is asked to yield, and its worker counts as stuck.
+const SLICE_NS: u64 = 10_000_000;
+/// The longest the monitor looks away while a worker is awake.
+const TICK_NS: u64 = 5_000_000;
+/// A timer this much overdue on a worker that is still in the same goroutine makes that one stuck at once: others fire it.
+const OVERDUE_NS: u64 = 1_000_000;
+/// Between two trims while the runtime is busy.
+const TRIM_NS: u64 = 1_000_000_000;
 /// Between two trims of an idle runtime.
 const IDLE_TRIM_NS: u64 = 500_000_000;
 /// The most spares a runtime starts. A spare costs a thread, and each stands for a worker that is stuck right now.
@@ -81,27 +85,30 @@ impl Monitor {
 #[derive(Clone, Copy, Default)]
 struct Seen {
     tick: u64,
+    /// When this tick was first seen.
+    since: u64,
     reported: bool,
 }
 
 fn run(weak: &Weak<Core>) {
     crate::sys::thread::precise_timers();
     let mut seen = vec![Seen::default(); CAPACITY];
-    let mut ticks = 0_u64;
+    let mut trim_at = 0;
     loop {
         let Some(core) = weak.upgrade() else { return };
         if core.stop.load(Ordering::SeqCst) {
             return;
         }
-        ticks += 1;
-        core.check_workers(&mut seen);
-        if ticks.is_multiple_of(TRIM_TICKS) {
+        let now = clock::now_ns();
+        let look_at = core.check_workers(&mut seen, now);
+        if now >= trim_at {
+            trim_at = now + TRIM_NS;
             arena::trim(false);
         }
         if core.all_asleep() {
             sleep_while_idle(&core);
         } else {
-            futex::wait(&core.monitor.word, AWAKE, clock::now_ns() + TICK_NS);
+            futex::wait(&core.monitor.word, AWAKE, look_at);
         }
     }
 }
@@ -126,30 +133,42 @@ impl Core {
         self.workers().all(|w| w.state.load(Ordering::SeqCst) == state::SLEEPING)
     }
 
-    fn check_workers(self: &Arc<Self>, seen: &mut [Seen]) {
+    /// One look at all workers. Returns when to look again.
+    fn check_workers(self: &Arc<Self>, seen: &mut [Seen], now: u64) -> u64 {
         let mut stuck = 0;
+        let mut look_at = now + TICK_NS;
         for (worker, seen) in self.workers().zip(seen.iter_mut()) {
             let tick = worker.tick.load(Ordering::Relaxed);
-            // Odd: a goroutine runs; the same as last time: it has for a whole tick.
-            let is_stuck = tick % 2 == 1 && tick == seen.tick;
-            if is_stuck {
+            if tick != seen.tick {
+                seen.tick = tick;
+                seen.since = now;
+            }
+            // Odd: a goroutine runs, and has since then.
+            let ran_for = if tick % 2 == 1 { now - seen.since } else { 0 };
+            let due = worker.timers.next_deadline().saturating_add(OVERDUE_NS);
+            if ran_for >= SLICE_NS {
                 worker.preempt.store(true, Ordering::Relaxed);
-                stuck += (worker.role == Role::Regular) as usize;
-                if !worker.stuck.load(Ordering::Relaxed) {
-                    self.monitor.stuck_seen.fetch_add(1, Ordering::Relaxed);
-                }
                 if self.config.report_stuck && !seen.reported {
                     seen.reported = true;
                     report(worker);
                 }
             }
+            let is_stuck = ran_for >= SLICE_NS || ran_for >= OVERDUE_NS && due <= now;
+            if is_stuck {
+                stuck += (worker.role == Role::Regular) as usize;
+                if !worker.stuck.load(Ordering::Relaxed) {
+                    self.monitor.stuck_seen.fetch_add(1, Ordering::Relaxed);
+                }
+            } else if tick % 2 == 1 && due != u64::MAX {
+                look_at = look_at.min(due.max(now + OVERDUE_NS));
+            }
             worker.stuck.store(is_stuck, Ordering::SeqCst);
-            seen.tick = tick;
         }
         self.monitor.spares_allowed.store(stuck.min(MOST_SPARES), Ordering::SeqCst);
         if stuck > 0 && self.has_orphans() {
             self.serve_orphans(stuck);
         }
+        look_at
     }
 
     /// Whether there is work that is bound to nobody, or a timer that nobody fires.
@@ -157,9 +176,9 @@ impl Core {
         let now = clock::now_ns();
         !self.injector.is_empty()
             || self.workers().any(|w| {
-                !w.thief.is_empty()
+                !w.fresh.is_empty()
                     || w.stuck.load(Ordering::Relaxed)
-                        && (w.timers.next_deadline() <= now.saturating_add(TICK_NS)
+                        && (w.timers.next_deadline() <= now.saturating_add(OVERDUE_NS)
                             || self.config.free_migration && !w.next.load(Ordering::Relaxed).is_null())
             })
     }

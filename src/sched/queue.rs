@@ -1,19 +1,12 @@
-//! The two containers of a worker: a plain FIFO of goroutines that only it may run, and the deque that thieves may take
-//! from.
-//!
-//! The deque is crossbeam's Chase-Lev deque in its FIFO flavor: a LIFO would starve the oldest and break `yield_now`. Its
-//! `push` may touch a thread-local (epoch reclamation, when the buffer grows), so it is never inlined into code that runs
-//! on a goroutine: the address of the thread-local would be kept across a switch.
+//! A plain FIFO of goroutines that only its worker may run, and what an injector holds.
 
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use crossbeam_deque as deque;
-
 use crate::routine::{Task, TaskRef};
 
-/// A task in a deque: the queue owns the right to run it.
+/// A task in the injector, which owns the right to run it.
 #[derive(Clone, Copy)]
 pub(crate) struct Runnable(pub(crate) TaskRef);
 
@@ -65,81 +58,5 @@ impl Fifo {
         }
         self.len.set(self.len.get() - 1);
         Some(task)
-    }
-}
-
-/// The deque's owner side.
-pub(crate) struct Deque(deque::Worker<Runnable>);
-
-/// The deque's thief side.
-#[derive(Clone)]
-pub(crate) struct Thief(deque::Stealer<Runnable>);
-
-impl Deque {
-    /// Empty.
-    pub(crate) fn new() -> Self {
-        Self(deque::Worker::new_fifo())
-    }
-
-    /// The other side.
-    pub(crate) fn thief(&self) -> Thief {
-        Thief(self.0.stealer())
-    }
-
-    /// Adds at the tail.
-    #[inline(never)]
-    pub(crate) fn push(&self, task: TaskRef) {
-        self.push_here(task);
-    }
-
-    /// The same, for callers that are never inlined themselves.
-    #[inline(always)]
-    pub(crate) fn push_here(&self, task: TaskRef) {
-        self.0.push(Runnable(task));
-    }
-
-    /// Takes from the head.
-    #[inline(always)]
-    pub(crate) fn pop(&self) -> Option<TaskRef> {
-        self.0.pop().map(|runnable| runnable.0)
-    }
-
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Takes a batch from a victim (half, at most 32): the first to run now, the rest into this deque.
-    pub(crate) fn steal_from(&self, victim: &Thief) -> Option<TaskRef> {
-        loop {
-            match victim.0.steal_batch_and_pop(&self.0) {
-                deque::Steal::Success(runnable) => return Some(runnable.0),
-                deque::Steal::Empty => return None,
-                deque::Steal::Retry => {}
-            }
-        }
-    }
-
-    /// Takes a batch from the injector.
-    pub(crate) fn take_from(&self, injector: &deque::Injector<Runnable>) -> Option<TaskRef> {
-        loop {
-            match injector.steal_batch_and_pop(&self.0) {
-                deque::Steal::Success(runnable) => return Some(runnable.0),
-                deque::Steal::Empty => return None,
-                deque::Steal::Retry => {}
-            }
-        }
-    }
-}
-
-impl Thief {
-    /// How many wait, roughly.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing waits, as of some moment during the call.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

@@ -5,7 +5,7 @@
 //! | thread | anybody | its futex |
 //! | home mode, or bound | its own worker | `next`, or the tail of the plain queue |
 //! | home mode, or bound | anybody else | the home's inbox, and the home is woken if it sleeps |
-//! | free mode | a worker of its runtime | that worker's `next`, or its deque |
+//! | free mode | a worker of its runtime | that worker's `next`, or its `fresh` |
 //! | free mode | anybody else | the injector, and a searcher is woken |
 
 use std::sync::Arc;

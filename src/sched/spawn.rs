@@ -136,7 +136,7 @@ fn init(task: TaskRef, core: &Core, class: usize, id: u64, site: &'static Locati
 }
 
 impl Worker {
-    /// Whether a plain spawn for `on` goes to this worker's own deque.
+    /// Whether a plain spawn for `on` goes to this worker's own queue.
     #[inline(always)]
     fn spawns_here(&self, on: Option<&Arc<Core>>) -> bool {
         self.shared.role != Role::Dedicated && on.is_none_or(|on| Arc::ptr_eq(on, &self.core))
@@ -175,7 +175,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Puts a new goroutine into the deque.
+    /// Puts a new goroutine into the queue.
     #[inline(never)]
     fn launch(&self, task: TaskRef) -> Result<TaskRef, SpawnError> {
         count(&self.shared.counters.spawned);
@@ -186,7 +186,7 @@ impl Worker {
             self.core.after_finish();
             return Err(self.core.refuse_closed(task));
         }
-        self.deque.push_here(task);
+        self.shared.fresh.push(task);
         self.backlog.set(self.backlog.get() + 1);
         self.work_pushed();
         Ok(task)

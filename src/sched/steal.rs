@@ -129,7 +129,7 @@ impl Worker {
         if let Some(task) = self.steal_next_of(&self.shared) {
             return Some(task);
         }
-        self.local.pop().or_else(|| self.deque.pop())
+        self.local.pop().or_else(|| self.shared.fresh.pop())
     }
 
     /// Takes the `next` of a worker: our own, or that of a stuck one in free mode.
@@ -214,7 +214,7 @@ impl Worker {
     }
 
     fn has_busy_victim(&self) -> bool {
-        self.core.workers().any(|w| w.index != self.shared.index && !w.thief.is_empty())
+        self.core.workers().any(|w| w.index != self.shared.index && !w.fresh.is_empty())
     }
 
     fn doze(&self) {
@@ -240,7 +240,7 @@ impl Worker {
         let victims = |at: usize| self.core.worker((start + at) % workers);
         for (at, seen) in seen.iter_mut().enumerate().take(workers.min(16)) {
             let victim = victims(at);
-            if victim.index != self.shared.index && !victim.thief.is_empty() {
+            if victim.index != self.shared.index && !victim.fresh.is_empty() {
                 *seen = Some(victim.tick.load(Ordering::Relaxed));
             }
         }
@@ -256,11 +256,11 @@ impl Worker {
         for (at, seen) in seen.iter().enumerate() {
             let Some(tick) = seen else { continue };
             let victim = victims(at);
-            let waiting = victim.thief.len();
+            let waiting = victim.fresh.len();
             let same_tick = victim.tick.load(Ordering::Relaxed) == *tick;
             if waiting > 0
                 && self.may_take(victim.index, waiting, same_tick, *tick, until)
-                && let Some(task) = self.deque.steal_from(&victim.thief)
+                && let Some(task) = self.steal_from(victim)
             {
                 count(&self.shared.counters.steals);
                 let mut loot = self.loot.get();
@@ -297,9 +297,19 @@ impl Worker {
         now - loot.held_since >= loot.regret
     }
 
+    /// Takes a batch from a victim: the first to run now, the rest for later.
+    fn steal_from(&self, victim: &WorkerShared) -> Option<TaskRef> {
+        let mut first = None;
+        victim.fresh.steal(|task| match first {
+            None => first = Some(task),
+            Some(_) => self.shared.fresh.push(task),
+        });
+        first
+    }
+
     /// Whether there is work that anybody may take, and that has nobody who is about to: a victim that is busy with one goroutine.
     fn sees_work(&self) -> bool {
-        !self.core.injector.is_empty() || self.core.workers().any(|w| !w.thief.is_empty())
+        !self.core.injector.is_empty() || self.core.workers().any(|w| !w.fresh.is_empty())
     }
 
     /// Sleeps until there may be work.
@@ -311,7 +321,7 @@ impl Worker {
         if new_work {
             self.core.idle.begin_sleep(shared.index);
         }
-        // Pairs with the light fence after a push to a deque; pushes to inbox and injector are SeqCst.
+        // Pairs with the light fence after a push to `fresh`; pushes to inbox and injector are SeqCst.
         fence::heavy();
         let stop = self.core.stop.load(Ordering::SeqCst);
         let busy = stop
@@ -348,7 +358,7 @@ impl Worker {
     /// us sleep is seen here. A dozer looks again within 50 µs, and reads this itself before it sleeps.
     fn has_unwatched_victim(&self) -> bool {
         !self.core.idle.has_dozer()
-            && self.core.workers().any(|w| w.index != self.shared.index && !w.thief.is_empty())
+            && self.core.workers().any(|w| w.index != self.shared.index && !w.fresh.is_empty())
     }
 
     fn sleep_deadline(&self, new_work: bool) -> u64 {

@@ -3,7 +3,7 @@
 //! A worker is its thread, for good: in home mode goroutines belong to the thread that started them, so nothing is handed over
 //! when it is stuck; others serve what is not bound to it (`monitor`).
 //!
-//! One round of the loop: `next` slot (direct handoff), then the plain queue of started goroutines or the deque of unstarted ones, in
+//! One round of the loop: `next` slot (direct handoff), then the plain queue of started goroutines or the queue of unstarted ones, in
 //! turns, with a look at inbox and timers before and at the injector every 61st time (Go's number: prime, so that it falls
 //! in step with nothing). When all are empty: search, doze, sleep (`idle`).
 
@@ -13,11 +13,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+use crossbeam_deque::Steal;
+
+use super::biased::Biased;
 use super::core::{Core, Counters, WorkerShared, count};
 use super::inbox::Inbox;
 use super::panics;
 use super::park::{self, ParkOp};
-use super::queue::{Deque, Fifo};
+use super::queue::Fifo;
 use super::steal::Loot;
 use super::timers::TimerQueue;
 use crate::base::rng::Rng;
@@ -64,12 +67,10 @@ pub(crate) struct Worker {
     pub(crate) free: bool,
     /// Started goroutines that may run here.
     pub(crate) local: Fifo,
-    /// Goroutines that have not started; in free mode started ones too.
-    pub(crate) deque: Deque,
     next_in_a_row: Cell<u32>,
     ticks: Cell<u64>,
-    /// Whether it is the deque's turn or the plain queue's, and for how many more.
-    deque_turn: Cell<bool>,
+    /// Whether it is the turn of `fresh` or the plain queue's, and for how many more.
+    fresh_turn: Cell<bool>,
     turn_left: Cell<usize>,
     /// Spawns until the next look whether stacks are left (`stack::arena`).
     pub(crate) spawns_unchecked: Cell<u32>,
@@ -101,7 +102,6 @@ pub(crate) fn start(
     index: usize,
     role: Role,
 ) -> io::Result<(Arc<WorkerShared>, std::thread::JoinHandle<()>)> {
-    let deque = Deque::new();
     let shared = Arc::new(WorkerShared {
         index,
         role,
@@ -111,7 +111,7 @@ pub(crate) fn start(
         preempt: AtomicBool::new(false),
         stuck: AtomicBool::new(false),
         inbox: CachePadded::new(Inbox::new()),
-        thief: deque.thief(),
+        fresh: CachePadded::new(Biased::new()),
         timers: TimerQueue::new(),
         next: AtomicPtr::new(ptr::null_mut()),
         running: AtomicPtr::new(ptr::null_mut()),
@@ -132,7 +132,7 @@ pub(crate) fn start(
         sys::thread::precise_timers();
         // Without it the thread has std's, which is enough to grow a stack and too small for nothing we do.
         let alt_stack = sys::signal::AltStack::install();
-        let worker = Worker::new(core, shared2, deque);
+        let worker = Worker::new(core, shared2);
         worker.run();
         worker.end();
         drop(alt_stack);
@@ -160,15 +160,14 @@ pub(crate) fn notify_search(shared: &WorkerShared) {
 }
 
 impl Worker {
-    fn new(core: Arc<Core>, shared: Arc<WorkerShared>, deque: Deque) -> Self {
+    fn new(core: Arc<Core>, shared: Arc<WorkerShared>) -> Self {
         let scarce = core.spawns_per_check == 1;
         Self {
             free: core.config.free_migration,
             local: Fifo::new(),
-            deque,
             next_in_a_row: Cell::new(0),
             ticks: Cell::new(0),
-            deque_turn: Cell::new(false),
+            fresh_turn: Cell::new(false),
             turn_left: Cell::new(0),
             spawns_unchecked: Cell::new(0),
             stacks: stack::Cache::new(core.stack_class, core.guard_mode, scarce),
@@ -233,7 +232,7 @@ impl Worker {
         let left = self.turn_left.get();
         if left > 0 {
             self.turn_left.set(left - 1);
-            let task = if self.deque_turn.get() { self.deque.pop() } else { self.local.pop() };
+            let task = if self.fresh_turn.get() { self.shared.fresh.pop() } else { self.local.pop() };
             if task.is_some() {
                 return task;
             }
@@ -242,12 +241,12 @@ impl Worker {
     }
 
     fn next_turn(&self) -> Option<TaskRef> {
-        // The deque is empty here if it was its turn, unless the turn was used up.
-        for deque_turn in [!self.deque_turn.get(), self.deque_turn.get()] {
-            let task = if deque_turn { self.deque.pop() } else { self.local.pop() };
+        // `fresh` is empty here if it was its turn, unless the turn was used up.
+        for fresh_turn in [!self.fresh_turn.get(), self.fresh_turn.get()] {
+            let task = if fresh_turn { self.shared.fresh.pop() } else { self.local.pop() };
             if task.is_some() {
-                let left = if deque_turn { self.deque.len() } else { self.local.len() };
-                self.deque_turn.set(deque_turn);
+                let left = if fresh_turn { self.shared.fresh.len() } else { self.local.len() };
+                self.fresh_turn.set(fresh_turn);
                 self.turn_left.set(left);
                 return task;
             }
@@ -273,10 +272,24 @@ impl Worker {
     }
 
     pub(super) fn pop_injector(&self) -> Option<TaskRef> {
-        if self.core.injector.is_empty() {
-            return None;
+        // A few at once, but not more than this worker's share.
+        let most = (self.core.injector.len() / self.core.config.workers + 1).min(32);
+        let mut first = None;
+        for _ in 0..most {
+            let taken = loop {
+                match self.core.injector.steal() {
+                    Steal::Success(runnable) => break Some(runnable.0),
+                    Steal::Empty => break None,
+                    Steal::Retry => {}
+                }
+            };
+            match taken {
+                Some(task) if first.is_none() => first = Some(task),
+                Some(task) => self.shared.fresh.push(task),
+                None => break,
+            }
         }
-        self.deque.take_from(&self.core.injector)
+        first
     }
 
     /// Whether this worker starts goroutines that are nobody's yet.
@@ -331,7 +344,7 @@ impl Worker {
     #[inline(always)]
     pub(super) fn put_tail(&self, task: TaskRef) {
         if self.free && !task.bound.load(Ordering::Relaxed) {
-            self.deque.push(task);
+            self.shared.fresh.push(task);
         } else {
             self.local.push(task);
         }
@@ -482,7 +495,7 @@ impl Worker {
         counters.finished.load(Ordering::Relaxed) != 0
     }
 
-    /// Wakes somebody for work that was just pushed to this worker's deque.
+    /// Wakes somebody for work that was just pushed to this worker's `fresh`.
     #[inline(always)]
     pub(super) fn work_pushed(&self) {
         // Pairs with the heavy fence of a worker that goes to sleep.
