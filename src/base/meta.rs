@@ -79,12 +79,14 @@ pub(crate) const fn class_of(bytes: usize) -> Option<usize> {
     None
 }
 
+#[inline(always)]
 fn link_of(block: *mut Block) -> *mut Block {
     // SAFETY: blocks stay mapped for ever and are carved zeroed, which is a valid Block.
     let block = unsafe { &*block };
     block.link.load(std::sync::atomic::Ordering::Relaxed)
 }
 
+#[inline(always)]
 fn set_link(block: *mut Block, to: *mut Block) {
     // SAFETY: as in `link_of`; the block is free and ours.
     let block = unsafe { &*block };
@@ -182,22 +184,29 @@ pub(crate) fn give_one(block: *mut Block, class: usize) {
     give_shared(class, block, 1);
 }
 
-/// A worker's own free blocks. Owned by one thread.
+/// A worker's own free blocks: per class a list in use and at most one full batch beside it, so that batches come and go whole, without a walk over
+/// their blocks. Owned by one thread.
 pub(crate) struct Cache {
     lists: [List; SIZES.len()],
 }
 
 struct List {
     head: Cell<*mut Block>,
-    /// The length of the list behind `head`.
+    /// The length of the list behind `head`, below `BATCH`, or up to it right after a batch was taken.
     count: Cell<usize>,
+    /// A batch of exactly `BATCH`, or null.
+    full: Cell<*mut Block>,
 }
 
 impl Cache {
     /// An empty cache.
     pub(crate) fn new() -> Self {
         Self {
-            lists: std::array::from_fn(|_| List { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }),
+            lists: std::array::from_fn(|_| List {
+                head: Cell::new(ptr::null_mut()),
+                count: Cell::new(0),
+                full: Cell::new(ptr::null_mut()),
+            }),
         }
     }
 
@@ -217,8 +226,9 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Result<*mut Block, OsError> {
-        let (head, count) = take_shared(class, BATCH)?;
         let list = &self.lists[class];
+        let full = list.full.replace(ptr::null_mut());
+        let (head, count) = if full.is_null() { take_shared(class, BATCH)? } else { (full, BATCH) };
         list.head.set(link_of(head));
         list.count.set(count - 1);
         Ok(head)
@@ -231,7 +241,7 @@ impl Cache {
         set_link(block, list.head.get());
         list.head.set(block);
         list.count.set(list.count.get() + 1);
-        if list.count.get() >= 2 * BATCH {
+        if list.count.get() >= BATCH {
             self.give_slow(class);
         }
     }
@@ -240,20 +250,21 @@ impl Cache {
     #[inline(never)]
     fn give_slow(&self, class: usize) {
         let list = &self.lists[class];
-        let head = list.head.get();
-        let mut last = head;
-        for _ in 1..BATCH {
-            last = link_of(last);
+        debug_assert_eq!(list.count.get(), BATCH);
+        let full = list.full.replace(list.head.replace(ptr::null_mut()));
+        list.count.set(0);
+        if !full.is_null() {
+            give_shared(class, full, BATCH);
         }
-        list.head.set(link_of(last));
-        set_link(last, ptr::null_mut());
-        list.count.set(list.count.get() - BATCH);
-        give_shared(class, head, BATCH);
     }
 
     /// Gives everything back: the worker ends.
     pub(crate) fn flush(&self) {
         for (class, list) in self.lists.iter().enumerate() {
+            let full = list.full.replace(ptr::null_mut());
+            if !full.is_null() {
+                give_shared(class, full, BATCH);
+            }
             if list.count.get() > 0 {
                 give_shared(class, list.head.get(), list.count.get());
                 list.head.set(ptr::null_mut());

@@ -141,6 +141,7 @@ pub(crate) fn release_result(task: &Task) {
 }
 
 /// Frees what a cell owns apart from its payload. The caller holds the only reference and gives the block back.
+#[inline(always)]
 pub(crate) fn end_cell(task: &Task) {
     if task.more.get() & MORE_EXTRAS != 0 {
         let extras = task.extras.swap(std::ptr::null_mut(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The monitor thread: sees workers that have not switched for 10 ms (or for 1 ms beside an overdue timer), asks their goroutines to yield, has spares serve what is not
 //! bound to them, and gives back stacks that a burst left behind.
 //!
-//! It looks every 5 ms while any worker is awake and sleeps for good when all are asleep, after it has trimmed: an idle
+//! It looks every 2.5 ms while any worker is awake and sleeps for good when all are asleep, after it has trimmed: an idle
 //! runtime uses no CPU. A worker that wakes wakes the monitor ([`Monitor::worker_woke`]); the two sides are a store-buffering pattern,
 //! all SeqCst: the worker stores its state and reads `asleep`, the monitor stores `asleep` and reads the states.
 //!
@@ -22,7 +22,7 @@ use crate::sys::{clock, futex};
 /// A goroutine's time slice: after this it is asked to yield, and its worker counts as stuck.
 const SLICE_NS: u64 = 10_000_000;
 /// The longest the monitor looks away while a worker is awake.
-const TICK_NS: u64 = 5_000_000;
+const TICK_NS: u64 = 2_500_000;
 /// A timer this much overdue on a worker that is still in the same goroutine makes that one stuck at once: others fire it.
 const OVERDUE_NS: u64 = 1_000_000;
 /// Between two trims while the runtime is busy.

@@ -143,7 +143,7 @@ impl Worker {
     }
 
     /// A cell for a goroutine that this worker spawns.
-    #[inline(never)]
+    #[inline(always)]
     fn new_task(&self, class: usize, site: &'static Location<'static>) -> Result<TaskRef, SpawnError> {
         let unchecked = self.spawns_unchecked.get();
         if unchecked == 0 {
@@ -176,7 +176,7 @@ impl Worker {
     }
 
     /// Puts a new goroutine into the queue.
-    #[inline(never)]
+    #[inline(always)]
     fn launch(&self, task: TaskRef) -> Result<TaskRef, SpawnError> {
         count(&self.shared.counters.spawned);
         // Pairs with the heavy fence in `Core::close`: either it counts us, or we see that it closes.

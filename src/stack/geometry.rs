@@ -7,9 +7,12 @@
 //! A region belongs to one stride class (`CLASS_OF_REGION`) and is cut into slots of that stride:
 //!
 //! slot base                                                                         slot top
-//! | hard guard | not open yet ............ | soft guard | open stack ........ | header |
+//! | hard guard | not open yet ............ | soft guard | open stack ........ | header | color |
 //!              ^ limit                     ^ guard                            ^ base of the stack
 //! ```
+//!
+//! The color shifts header and stack by 0 to 3 times 512 bytes, by slot: otherwise the busy lines of all stacks would fall into the same few sets of the first
+//! cache, and on processors that predict the way from the address (AMD) into the same way of it.
 //!
 //! Every slot is aligned to its stride, so the header of the running goroutine is found by masking the stack pointer:
 //! no thread-local, which could be stale after a switch. Outside the arena there is no goroutine.
@@ -35,6 +38,10 @@ pub(crate) const HEADER_BYTES: usize = 192;
 /// What a goroutine starts with, header included: the soft guard is the page below. The kernel gives the pages one by one
 /// as they are touched, so a larger value costs no memory; a smaller one costs growth faults.
 pub(crate) const INITIAL: usize = 16 * 1024;
+
+/// Slots in a row have their headers this much apart relative to their tops, in turns of [`COLORS`].
+const COLOR_BYTES: usize = 512;
+const COLORS: usize = 4;
 
 /// How many regions the arena is cut into.
 pub(crate) const REGIONS: usize = 256;
@@ -108,7 +115,8 @@ pub(crate) fn header_at(sp: usize) -> Option<HeaderRef> {
 #[inline(always)]
 pub(super) fn header_of_slot(address: usize, shift: u32) -> HeaderRef {
     let top = (address | ((1 << shift) - 1)) + 1;
-    let header = (top - HEADER_BYTES) as *const Header;
+    let color = (address >> shift) % COLORS;
+    let header = (top - HEADER_BYTES - color * COLOR_BYTES) as *const Header;
     // SAFETY: the callers know the slot to be open: somebody runs on it, or the arena has just opened it. The top of an
     // open slot is readable and writable, and any bytes are a valid Header, all of whose fields are atomics.
     unsafe { &*header }
@@ -130,7 +138,7 @@ impl Header {
     /// One past the slot's last byte.
     #[inline(always)]
     pub(crate) fn top(&self) -> usize {
-        self.address() + HEADER_BYTES
+        (self.address() | ((1 << self.shift()) - 1)) + 1
     }
 
     /// Log2 of the stride.
