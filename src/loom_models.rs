@@ -107,20 +107,20 @@ fn loom_a_worker_does_not_sleep_on_a_full_inbox() {
 }
 
 #[test]
-fn loom_a_push_to_a_deque_is_seen_by_the_sleeper_or_sees_it() {
+fn loom_a_push_to_a_queue_is_seen_by_the_sleeper_or_sees_it() {
     loom::model(|| {
         let idle = Arc::new(Idle::new());
-        let deque = Arc::new(AtomicUsize::new(0));
-        let (idle2, deque2) = (idle.clone(), deque.clone());
+        let queue = Arc::new(AtomicUsize::new(0));
+        let (idle2, queue2) = (idle.clone(), queue.clone());
         let pusher = thread::spawn(move || {
-            deque2.store(1, Ordering::Release);
+            queue2.store(1, Ordering::Release);
             fence::light();
             idle2.needs_wake() && idle2.take_sleeper() == Some(3)
         });
         // `Worker::sleep`
         idle.begin_sleep(3);
         fence::heavy();
-        let sleeps = deque.load(Ordering::Acquire) == 0;
+        let sleeps = queue.load(Ordering::Acquire) == 0;
         let woken = pusher.join().unwrap();
         assert!(!sleeps || woken, "asleep beside work, and nobody was woken");
         if !sleeps && !idle.end_sleep(3) {

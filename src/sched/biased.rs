@@ -16,8 +16,7 @@
 //! Why not crossbeam's deque, which served here before: its owner pays a locked instruction for every pop (4.7 ns of the 45 that spawn and join take, and of the 38 of
 //! a batch), a buffer that grows and shrinks, and a thread-local of its epochs, which must not be inlined into goroutines. Its thieves are cheaper. Here thefts are
 //! rare by policy (`steal`: what is taken has aged and is worth it), and each moves up to 128 goroutines, so the barrier (8.5 µs when the victim runs) is
-//! paid by those who gain. Biased locking for stealing is known from Vitanza's and Leiserson's THE protocol's heirs and from "Fence-free work
-//! stealing" (Morrison and Afek, 2014), who bound store buffers instead of flushing them.
+//! paid by those who gain. The handshake is that of Cilk-5's THE protocol (Frigo, Leiserson and Randall, 1998), with the owner's fence moved to the thief.
 
 use std::ptr;
 
