@@ -116,5 +116,8 @@ mod life;
 #[cfg(all(loom, test))]
 mod loom_models;
 #[cfg(loom)]
+#[path = "sched/queue.rs"]
+mod queue;
+#[cfg(loom)]
 #[path = "routine/wake.rs"]
 mod wake;

@@ -92,20 +92,26 @@ impl Life {
         false
     }
 
-    /// The handle is given up. False if the goroutine has ended: the result is the caller's then, and so is the reference.
+    /// Changes the word, unless the goroutine has ended: then false, and what it left is visible.
     #[must_use]
-    pub(crate) fn detach(&self) -> bool {
+    #[inline(always)]
+    fn unless_done(&self, change: impl Fn(u32) -> u32) -> bool {
         let mut life = self.0.load(Ordering::Acquire);
         while life & DONE == 0 {
-            // The goroutine holds a reference, so ours is not the last. Release: what the handle's owner did to the
-            // cell is over.
-            let next = (life & !HANDLE) - REF;
-            match self.0.compare_exchange_weak(life, next, Ordering::AcqRel, Ordering::Acquire) {
+            // Release pairs with the finisher's Acquire: it sees the joiner, and what the handle's owner did to the cell before.
+            match self.0.compare_exchange_weak(life, change(life), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(now) => life = now,
             }
         }
         false
+    }
+
+    /// The handle is given up. False if the goroutine has ended: the result is the caller's then, and so is the reference.
+    #[must_use]
+    pub(crate) fn detach(&self) -> bool {
+        // The goroutine holds a reference, so ours is not the last.
+        self.unless_done(|life| (life & !HANDLE) - REF)
     }
 
     /// Drops `count` references; true if they were the last: the caller frees the cell.
@@ -127,28 +133,13 @@ impl Life {
     #[must_use]
     #[inline]
     pub(crate) fn register(&self) -> bool {
-        let mut life = self.0.load(Ordering::Acquire);
-        while life & DONE == 0 {
-            // Release pairs with the finisher's Acquire: it sees the joiner.
-            match self.0.compare_exchange_weak(life, life | JOINER, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(now) => life = now,
-            }
-        }
-        false
+        self.unless_done(|life| life | JOINER)
     }
 
     /// Withdraws the joiner; false if the goroutine has ended: the joiner is the finisher's.
     #[must_use]
     pub(crate) fn deregister(&self) -> bool {
-        let mut life = self.0.load(Ordering::Acquire);
-        while life & DONE == 0 {
-            match self.0.compare_exchange_weak(life, life & !JOINER, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(now) => life = now,
-            }
-        }
-        false
+        self.unless_done(|life| life & !JOINER)
     }
 
     /// The goroutine has ended and its result is in place.

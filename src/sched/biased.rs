@@ -18,23 +18,20 @@
 //! rare by policy (`steal`: what is taken has aged and is worth it), and each moves up to 128 goroutines, so the barrier (8.5 µs when the victim runs) is
 //! paid by those who gain. The handshake is that of Cilk-5's THE protocol (Frigo, Leiserson and Randall, 1998), with the owner's fence moved to the thief.
 
-use std::ptr;
-
 #[cfg(not(loom))]
-use super::inbox::Linked;
-use crate::base::atomic::{AtomicU32, AtomicUsize, Cell, Ordering};
+use super::{inbox::Linked, queue::Fifo};
+use crate::base::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::base::fence;
 #[cfg(loom)]
-use crate::inbox::Linked;
+use crate::{inbox::Linked, queue::Fifo};
 
 /// The most that one theft takes: a walk of 128 links, during which the owner may wait, takes about a microsecond.
 const MOST: usize = 128;
 
 /// See the file's documentation.
 pub(crate) struct Biased<T> {
-    /// The list through the nodes' links. Accessed by the owner while `busy`, or by a thief that has seized the queue and seen `busy` 0.
-    head: Cell<*const T>,
-    tail: Cell<*const T>,
+    /// Accessed by the owner while `busy`, or by a thief that has seized the queue and seen `busy` 0.
+    list: Fifo<T>,
     /// Its length; written with the list, read by anybody.
     len: AtomicUsize,
     /// 1 while the owner is at it. Written by the owner alone.
@@ -43,7 +40,7 @@ pub(crate) struct Biased<T> {
     seized: AtomicU32,
 }
 
-// SAFETY: the list is accessed by one thread at a time (see `head`); its nodes are 'static and may be sent.
+// SAFETY: the list is accessed by one thread at a time (see `list`); its nodes are 'static and may be sent.
 unsafe impl<T: Sync> Sync for Biased<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Send for Biased<T> {}
@@ -52,8 +49,7 @@ impl<T: Linked + 'static> Biased<T> {
     /// Empty.
     pub(crate) fn new() -> Self {
         Self {
-            head: Cell::new(ptr::null()),
-            tail: Cell::new(ptr::null()),
+            list: Fifo::new(),
             len: AtomicUsize::new(0),
             busy: AtomicU32::new(0),
             seized: AtomicU32::new(0),
@@ -76,7 +72,7 @@ impl<T: Linked + 'static> Biased<T> {
     #[inline(always)]
     pub(crate) fn push(&self, node: &'static T) {
         self.enter();
-        self.link(node);
+        self.list.push(node);
         self.leave();
     }
 
@@ -88,7 +84,7 @@ impl<T: Linked + 'static> Biased<T> {
             return None;
         }
         self.enter();
-        let node = self.unlink();
+        let node = self.list.pop();
         self.leave();
         node
     }
@@ -107,25 +103,18 @@ impl<T: Linked + 'static> Biased<T> {
         while self.busy.load(Ordering::Acquire) != 0 {
             pause(&mut spins);
         }
-        let count = self.len().div_ceil(2).min(MOST);
-        let mut first = ptr::null();
-        let mut last: *const T = ptr::null();
-        for _ in 0..count {
-            let Some(node) = self.unlink() else { break };
-            node.link().store(ptr::null_mut(), Ordering::Relaxed);
-            // SAFETY: null, or the node before: 'static, and ours alone now.
-            match unsafe { last.as_ref() } {
-                Some(last) => last.link().store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed),
-                None => first = ptr::from_ref(node),
+        let taken = Fifo::new();
+        for _ in 0..self.list.len().div_ceil(2).min(MOST) {
+            match self.list.pop() {
+                Some(node) => taken.push(node),
+                None => break,
             }
-            last = node;
         }
+        self.len.store(self.list.len(), Ordering::Relaxed);
         // Release pairs with the Acquire in `enter`.
         self.seized.store(0, Ordering::Release);
-        let stolen = !first.is_null();
-        // SAFETY: null, or a node of the list that we made; each is read before it is passed on.
-        while let Some(node) = unsafe { first.as_ref() } {
-            first = node.link().load(Ordering::Relaxed);
+        let stolen = taken.len() > 0;
+        while let Some(node) = taken.pop() {
             each(node);
         }
         stolen
@@ -144,6 +133,8 @@ impl<T: Linked + 'static> Biased<T> {
 
     #[inline(always)]
     fn leave(&self) {
+        // Release: who sees the length sees what the pusher did before.
+        self.len.store(self.list.len(), Ordering::Release);
         self.busy.store(0, Ordering::Release);
     }
 
@@ -163,32 +154,6 @@ impl<T: Linked + 'static> Biased<T> {
                 return;
             }
         }
-    }
-
-    #[inline(always)]
-    fn link(&self, node: &'static T) {
-        node.link().store(ptr::null_mut(), Ordering::Relaxed);
-        let tail = self.tail.replace(node);
-        // SAFETY: null, or a node in this list; nodes are 'static.
-        match unsafe { tail.as_ref() } {
-            Some(tail) => tail.link().store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed),
-            None => self.head.set(node),
-        }
-        // Release: who sees the length sees what the pusher did before.
-        self.len.store(self.len() + 1, Ordering::Release);
-    }
-
-    #[inline(always)]
-    fn unlink(&self) -> Option<&'static T> {
-        // SAFETY: null, or a node in this list; nodes are 'static.
-        let node: &'static T = unsafe { self.head.get().as_ref() }?;
-        let next = node.link().load(Ordering::Relaxed);
-        self.head.set(next);
-        if next.is_null() {
-            self.tail.set(ptr::null());
-        }
-        self.len.store(self.len() - 1, Ordering::Relaxed);
-        Some(node)
     }
 }
 

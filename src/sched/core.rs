@@ -14,7 +14,6 @@ use super::config::Config;
 use super::idle::{CAPACITY, Idle};
 use super::inbox::Inbox;
 use super::monitor::Monitor;
-use super::queue::Runnable;
 use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
@@ -49,6 +48,14 @@ pub(crate) struct WorkerShared {
     pub(crate) running: AtomicPtr<Task>,
     pub(crate) counters: CachePadded<Counters>,
 }
+
+/// A goroutine in the injector, which owns the right to run it.
+#[derive(Clone, Copy)]
+pub(crate) struct Runnable(pub(crate) TaskRef);
+
+// SAFETY: whoever takes it out of the injector is the only one to run the goroutine, and the injector orders the hand-over. That what lies on a
+// started goroutine's stack may change threads is what `free_migration` asks of the user; unstarted ones hold a closure that is Send.
+unsafe impl Send for Runnable {}
 
 /// Written by the owner with load and store, read by anybody.
 #[derive(Default)]

@@ -10,7 +10,7 @@
 //! | `ambient` | which runtime and which task am I |
 //! | `spawn` | cell, closure, queue |
 //! | `ready` | which queue a woken goroutine enters, and whom that wakes |
-//! | `queue`, `biased`, `inbox` | the containers: a worker's own; what thieves may take; woken from elsewhere |
+//! | `queue`, `biased`, `inbox` | the containers: a plain FIFO; what thieves may take; woken from elsewhere |
 //! | `idle` | who sleeps, who searches, who is woken |
 //! | `steal` | which victim, and what has aged enough |
 //! | `worker` | one worker's state and its loop |

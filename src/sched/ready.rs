@@ -11,8 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::core::{Core, WorkerShared};
-use super::queue::Runnable;
+use super::core::{Core, Runnable, WorkerShared};
 use super::worker::{self, Worker};
 use crate::base::fence;
 use crate::routine::{Kind, Reason, TaskRef, slot};

@@ -7,8 +7,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use super::core::{Core, count};
-use super::queue::Runnable;
+use super::core::{Core, Runnable, count};
 use super::worker::{self, Role, Worker};
 use super::{ambient, config, park};
 use crate::base::{fence as fences, meta};

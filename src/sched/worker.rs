@@ -26,7 +26,7 @@ use super::timers::TimerQueue;
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
 use crate::routine::slot::{DONE, Ended, YIELD};
-use crate::routine::{Slot, SlotRef, TaskRef, body};
+use crate::routine::{Slot, SlotRef, Task, TaskRef, body};
 use crate::stack::{self, arena, commit};
 use crate::sys::{self, clock, futex};
 
@@ -66,7 +66,7 @@ pub(crate) struct Worker {
     /// `core.config.free_migration`.
     pub(crate) free: bool,
     /// Started goroutines that may run here.
-    pub(crate) local: Fifo,
+    pub(crate) local: Fifo<Task>,
     next_in_a_row: Cell<u32>,
     ticks: Cell<u64>,
     /// Whether it is the turn of `fresh` or the plain queue's, and for how many more.
