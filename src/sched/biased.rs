@@ -169,3 +169,82 @@ fn pause(spins: &mut u32) {
         crate::arch::spin_hint();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::atomic::AtomicPtr;
+    use std::sync::atomic::AtomicBool;
+
+    struct Node {
+        link: AtomicPtr<Node>,
+        taken: AtomicU32,
+    }
+
+    impl Linked for Node {
+        fn link(&self) -> &AtomicPtr<Self> {
+            &self.link
+        }
+    }
+
+    fn nodes(count: usize) -> &'static [Node] {
+        let node = || Node { link: AtomicPtr::new(std::ptr::null_mut()), taken: AtomicU32::new(0) };
+        Box::leak((0..count).map(|_| node()).collect())
+    }
+
+    #[test]
+    fn the_owner_takes_in_order() {
+        fence::init();
+        let queue = Biased::new();
+        let nodes = nodes(5);
+        nodes.iter().for_each(|node| queue.push(node));
+        assert_eq!(queue.len(), 5);
+        for node in nodes {
+            assert!(std::ptr::eq(queue.pop().expect("as many as were pushed"), node));
+        }
+        assert!(queue.pop().is_none() && queue.is_empty());
+    }
+
+    #[test]
+    fn a_thief_takes_the_older_half_in_order() {
+        fence::init();
+        let queue = Biased::new();
+        let nodes = nodes(7);
+        nodes.iter().for_each(|node| queue.push(node));
+        let mut stolen = Vec::new();
+        assert!(queue.steal(|node| stolen.push(node)));
+        assert!(stolen.iter().zip(nodes).all(|(a, b)| std::ptr::eq(*a, b)));
+        assert_eq!((stolen.len(), queue.len()), (4, 3));
+    }
+
+    #[test]
+    fn nothing_is_lost_or_doubled_among_an_owner_and_two_thieves() {
+        fence::init();
+        let queue = Biased::new();
+        let nodes = nodes(200_000);
+        let done = AtomicBool::new(false);
+        let take = |node: &Node| assert_eq!(node.taken.fetch_add(1, Ordering::Relaxed), 0, "taken twice");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Acquire) {
+                        queue.steal(take);
+                    }
+                });
+            }
+            for (n, node) in nodes.iter().enumerate() {
+                queue.push(node);
+                if n % 3 == 0
+                    && let Some(node) = queue.pop()
+                {
+                    take(node);
+                }
+            }
+            while let Some(node) = queue.pop() {
+                take(node);
+            }
+            done.store(true, Ordering::Release);
+        });
+        assert!(nodes.iter().all(|node| node.taken.load(Ordering::Relaxed) == 1));
+    }
+}
