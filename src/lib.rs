@@ -116,8 +116,5 @@ mod life;
 #[cfg(all(loom, test))]
 mod loom_models;
 #[cfg(loom)]
-#[path = "sched/queue.rs"]
-mod queue;
-#[cfg(loom)]
 #[path = "routine/wake.rs"]
 mod wake;

@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::base::fence;
-use crate::biased::Biased;
+use crate::biased::{Biased, Queued};
 use crate::idle::Idle;
 use crate::inbox::{Inbox, Linked};
 use crate::life::{Finish, Life};
@@ -17,7 +17,18 @@ use crate::wake::{Wait, WakeWord};
 
 struct Node {
     link: AtomicPtr<Node>,
+    before: AtomicPtr<Node>,
+    queue: AtomicU32,
     number: usize,
+}
+
+impl Queued for Node {
+    fn before(&self) -> &AtomicPtr<Self> {
+        &self.before
+    }
+    fn queue(&self) -> &AtomicU32 {
+        &self.queue
+    }
 }
 
 impl Linked for Node {
@@ -27,7 +38,8 @@ impl Linked for Node {
 }
 
 fn node(number: usize) -> &'static Node {
-    Box::leak(Box::new(Node { link: AtomicPtr::new(std::ptr::null_mut()), number }))
+    let (link, before) = (AtomicPtr::new(std::ptr::null_mut()), AtomicPtr::new(std::ptr::null_mut()));
+    Box::leak(Box::new(Node { link, before, queue: AtomicU32::new(0), number }))
 }
 
 #[test]
@@ -59,16 +71,21 @@ fn loom_inbox_loses_and_doubles_nothing() {
 #[test]
 fn loom_owner_and_thief_take_each_goroutine_once() {
     loom::model(|| {
-        let queue = Arc::new(Biased::<Node>::new());
+        let queue = Arc::new(Biased::<Node>::new(1));
         queue.push(node(0));
-        queue.push(node(1));
+        let second = node(1);
+        queue.push(second);
         let victim = queue.clone();
         let thief = thread::spawn(move || {
             let mut taken = Vec::new();
             victim.steal(|node| taken.push(node.number));
             taken
         });
-        let mut seen: Vec<_> = queue.pop().map(|node| node.number).into_iter().collect();
+        let mut seen = Vec::new();
+        if queue.take_out(second) {
+            seen.push(second.number);
+        }
+        seen.extend(queue.pop().map(|node| node.number));
         queue.push(node(2));
         seen.extend(thief.join().unwrap());
         while let Some(node) = queue.pop() {

@@ -264,6 +264,19 @@ fn goroutines_of_one_runtime_spawn_and_join_on_another() {
     let (one, two) = (runtime(2, false), runtime(2, true));
     let total: u32 = one.run(|| (0..100).map(|n| two.go(move || n).join().unwrap()).sum());
     assert_eq!(total, 4950);
+    // Joined while it waits in a queue of the other runtime, whose workers have the same numbers.
+    let (a, b) = (runtime(1, false), runtime(1, true));
+    for _ in 0..200 {
+        let handles: Vec<_> = (0..10).map(|n| b.go(move || n)).collect();
+        let more = b.go(|| (0..20).map(|n| go(move || n)).collect::<Vec<_>>()).join().unwrap();
+        let sum: i32 = a.run(|| {
+            let own: Vec<_> = (0..10).map(|n| go(move || n)).collect();
+            let theirs =
+                handles.into_iter().chain(more).rev().map(|handle| handle.join().unwrap()).sum::<i32>();
+            theirs + own.into_iter().rev().map(|handle| handle.join().unwrap()).sum::<i32>()
+        });
+        assert_eq!(sum, 45 + 190 + 45);
+    }
     // And wait for each other in a chain of runs.
     assert_eq!(one.run(|| two.run(|| one.run(|| 3))), 3);
 }

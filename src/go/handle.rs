@@ -13,7 +13,7 @@ use super::current::Id;
 use crate::routine::{Outcome, Reason, TaskRef, Ticket, Wait, body, place, slot};
 use crate::sched::core::{free_goroutine, release_ref};
 use crate::sched::park::{check_cancelled, unwind_if_cancelled};
-use crate::sched::{self, Commit, ParkOp};
+use crate::sched::{self, Commit, ParkOp, worker};
 use crate::stack::StackError;
 
 /// Owns the right to a goroutine's result. Dropping it detaches the goroutine.
@@ -98,6 +98,8 @@ impl<T> JoinHandle<T> {
         if !task.life.is_done() {
             if let Some(slot) = slot {
                 check_cancelled(slot.task());
+                // SAFETY: we run on the slot, and the reference ends here.
+                unsafe { worker::of_slot(slot) }.lend_turn(task);
             }
             let op = JoinOp { op: ParkOp::new(Wait::Join, u64::MAX, commit_join), target: task };
             // SAFETY: `op` stays in this frame until the call returns, and is what `commit_join` expects.

@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use super::cell::{MORE_EXTRAS, Outcome, Task, TaskRef};
+use super::cell::{MORE_EXTRAS, MORE_HANDOFF, Outcome, Task, TaskRef};
 use super::life::Finish;
 use super::place;
 use super::slot::{Ended, SlotRef};
@@ -80,6 +80,7 @@ fn drop_locals(task: TaskRef) {
 #[inline(always)]
 fn finish(task: TaskRef, ended: &Ended) {
     let scope = task.scope();
+    ended.handoff.set(task.more.get() & MORE_HANDOFF != 0);
     match task.life.finish() {
         Finish::Left => {}
         Finish::Detached => {

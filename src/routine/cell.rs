@@ -88,11 +88,11 @@ pub(crate) struct Task {
     pub(crate) cancel: AtomicU32,
     /// 1: an `unpark` that no `park` has taken yet.
     pub(crate) token: AtomicU32,
-    /// A thread's sleep: 1 once it was made ready.
+    /// A thread's sleep: 1 once it was made ready. Of a goroutine: the name of the `fresh` queue it waits in, or 0.
     pub(crate) futex: AtomicU32,
     pub(crate) slot: AtomicPtr<Slot>,
-    /// The worker (`sched::WorkerShared`) it belongs to, from its first run.
-    pub(crate) home: Cell<*const ()>,
+    /// The worker (`sched::WorkerShared`) it belongs to, from its first run; while it waits in a `fresh` queue, the task before it there.
+    pub(crate) home: AtomicPtr<()>,
     pub(crate) vtable: Cell<&'static Vtable>,
     pub(crate) reason: Cell<Reason>,
     pub(crate) outcome: Cell<Outcome>,
@@ -104,7 +104,7 @@ pub(crate) struct Task {
     /// Whether it may only run on its `home`, in free mode too. Written by the worker that runs or suspends it, read by the
     /// claimant.
     pub(crate) bound: AtomicBool,
-    /// Whether the second line has something: `MORE_SCOPE`, `MORE_EXTRAS`.
+    /// What few goroutines have: `MORE_SCOPE`, `MORE_EXTRAS` (in the second line), `MORE_HANDOFF`.
     pub(crate) more: Cell<u8>,
     /// Panics of this goroutine that its thread's count does not show while it is suspended (`sched::panics`).
     pub(crate) hidden_panics: Cell<u8>,
@@ -127,6 +127,8 @@ pub(crate) struct Task {
 pub(crate) const MORE_SCOPE: u8 = 1;
 /// `extras` is set.
 pub(crate) const MORE_EXTRAS: u8 = 2;
+/// Its joiner gave it its turn and gets it back.
+pub(crate) const MORE_HANDOFF: u8 = 4;
 
 // SAFETY: the table in the file's documentation says, field by field, which thread may touch the fields that are not
 // atomics, and that access moves between threads by a queue, a claim or `life`, all of which order it.

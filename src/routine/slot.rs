@@ -49,6 +49,8 @@ type SlotCoroutine = Coroutine<(), Command, (), SlotStack>;
 pub(crate) struct Ended {
     /// The joiner, claimed.
     pub(crate) joiner: Cell<Option<TaskRef>>,
+    /// Whether the joiner gave its turn and gets it back.
+    pub(crate) handoff: Cell<bool>,
     /// The owner of the scope, claimed.
     pub(crate) owner: Cell<Option<TaskRef>>,
     /// The cell, if nobody holds it any more.

@@ -1,12 +1,9 @@
-//! A plain FIFO through the links of its nodes: what a worker runs next, and the list inside [`super::biased`].
+//! A plain FIFO through the links of its nodes: the started goroutines that only their worker may run.
 
 use std::ptr;
 
-#[cfg(not(loom))]
 use super::inbox::Linked;
 use crate::base::atomic::{Cell, Ordering};
-#[cfg(loom)]
-use crate::inbox::Linked;
 
 /// Accessed by one thread at a time, which is its owner's to see to.
 pub(crate) struct Fifo<T> {

@@ -38,7 +38,7 @@ pub(super) fn core_of<'a>(task: TaskRef) -> &'a Core {
 
 fn home_of<'a>(task: TaskRef) -> &'a WorkerShared {
     // SAFETY: set on the first run to a worker of the goroutine's runtime, which lives as long as that (`core_of`).
-    unsafe { &*task.home.get().cast::<WorkerShared>() }
+    unsafe { &*task.home.load(Ordering::Relaxed).cast_const().cast::<WorkerShared>() }
 }
 
 #[cold]
@@ -88,7 +88,7 @@ impl Worker {
     /// Whether the task is a goroutine that may run on this worker.
     #[inline(always)]
     fn is_mine(&self, task: TaskRef) -> bool {
-        if std::ptr::eq(task.home.get(), Arc::as_ptr(&self.shared).cast())
+        if std::ptr::eq(task.home.load(Ordering::Relaxed).cast_const(), Arc::as_ptr(&self.shared).cast())
             && task.kind.get() == Kind::Goroutine
         {
             return true;

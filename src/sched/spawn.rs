@@ -118,8 +118,9 @@ fn init(task: TaskRef, core: &Core, class: usize, id: u64, site: &'static Locati
     task.class.set(class as u8);
     task.cancel.store(0, Ordering::Relaxed);
     task.token.store(0, Ordering::Relaxed);
+    task.futex.store(0, Ordering::Relaxed);
     task.slot.store(ptr::null_mut(), Ordering::Relaxed);
-    task.home.set(ptr::null());
+    task.home.store(ptr::null_mut(), Ordering::Relaxed);
     task.runtime.store(ptr::from_ref(core).cast_mut().cast(), Ordering::Relaxed);
     task.id.store(id, Ordering::Relaxed);
     task.site.set(site);
@@ -262,7 +263,7 @@ impl Core {
         };
         task.bound.store(true, Ordering::Relaxed);
         task.pins.set(1);
-        task.home.set(Arc::as_ptr(&shared).cast());
+        task.home.store(Arc::as_ptr(&shared).cast_mut().cast(), Ordering::Relaxed);
         shared.inbox.push(task);
         worker::notify(&shared);
         Ok(task)

@@ -25,6 +25,7 @@ use super::steal::Loot;
 use super::timers::TimerQueue;
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
+use crate::routine::cell::MORE_HANDOFF;
 use crate::routine::slot::{DONE, Ended, YIELD};
 use crate::routine::{Slot, SlotRef, Task, TaskRef, body};
 use crate::stack::{self, arena, commit};
@@ -111,7 +112,7 @@ pub(crate) fn start(
         preempt: AtomicBool::new(false),
         stuck: AtomicBool::new(false),
         inbox: CachePadded::new(Inbox::new()),
-        fresh: CachePadded::new(Biased::new()),
+        fresh: CachePadded::new(Biased::new(queue_name())),
         timers: TimerQueue::new(),
         next: AtomicPtr::new(ptr::null_mut()),
         running: AtomicPtr::new(ptr::null_mut()),
@@ -139,6 +140,17 @@ pub(crate) fn start(
         std::mem::forget(guard);
     })?;
     Ok((shared, thread))
+}
+
+/// A name for a worker's queue that no other has. (They would repeat after four billion workers.)
+fn queue_name() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    loop {
+        let name = NEXT.fetch_add(1, Ordering::Relaxed);
+        if name != 0 {
+            return name;
+        }
+    }
 }
 
 /// Wakes a worker's thread if it sleeps. The caller has published what it should find, with a SeqCst operation.
@@ -340,6 +352,26 @@ impl Worker {
         }
     }
 
+    /// The running goroutine is about to wait for the end of `target`: if that waits in this worker's own queue, it runs next, and the joiner
+    /// right after it. So trees of joins are walked depth first, on few stacks, where the queue's order alone would start the whole breadth of
+    /// them (fib(27) by joins: 640 ns a fork that way). Not if it is the queue's head: then the queue's order is the joiner's, and going
+    /// to and fro would only cost (a batch of 10,000: 27 ns a goroutine against 40).
+    #[inline(always)]
+    pub(crate) fn lend_turn(&self, target: TaskRef) {
+        // Not 0 while it waits in some queue; a queue of one is all head.
+        if self.shared.fresh.len() > 1 && target.futex.load(Ordering::Relaxed) != 0 {
+            self.lend_turn_slow(target);
+        }
+    }
+
+    #[inline(never)]
+    fn lend_turn_slow(&self, target: TaskRef) {
+        if self.shared.fresh.take_out(target) {
+            target.more.set(target.more.get() | MORE_HANDOFF);
+            self.put_next(target);
+        }
+    }
+
     /// Puts a started goroutine at the tail.
     #[inline(always)]
     pub(super) fn put_tail(&self, task: TaskRef) {
@@ -407,7 +439,7 @@ impl Worker {
 
     /// Free mode: binds a goroutine that has suspended here to this worker, or to none.
     fn bind(&self, task: TaskRef, bound: bool) {
-        task.home.set(Arc::as_ptr(&self.shared).cast());
+        task.home.store(Arc::as_ptr(&self.shared).cast_mut().cast(), Ordering::Relaxed);
         task.bound.store(bound, Ordering::Relaxed);
     }
 
@@ -442,8 +474,8 @@ impl Worker {
         slot.prepare(body::slot_main);
         slot.task.set(Some(task));
         task.slot.store(ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
-        if task.home.get().is_null() {
-            task.home.set(Arc::as_ptr(&self.shared).cast());
+        if task.home.load(Ordering::Relaxed).is_null() {
+            task.home.store(Arc::as_ptr(&self.shared).cast_mut().cast(), Ordering::Relaxed);
         }
         Some(slot)
     }
@@ -481,7 +513,11 @@ impl Worker {
         // At the tail: who joins one goroutine often joins those behind it in the queue next, and finds them done then. Through `next` a
         // batch of 10,000 parked its joiner 10,000 times (75 ns a goroutine on one worker against 45).
         if let Some(joiner) = ended.joiner.take() {
-            self.ready_tail(joiner);
+            if ended.handoff.get() {
+                self.ready_next(joiner);
+            } else {
+                self.ready_tail(joiner);
+            }
         }
         if let Some(owner) = ended.owner.take() {
             self.ready_tail(owner);
