@@ -232,6 +232,47 @@ fn lock_os_thread_keeps_a_goroutine_in_free_mode() {
 }
 
 #[test]
+fn a_stuck_workers_next_goroutine_is_not_taken_if_it_is_locked_to_its_thread() {
+    for _ in 0..5 {
+        let rt = runtime(1, true);
+        rt.run(|| {
+            let locked = go(|| {
+                let _guard = runtime::lock_os_thread();
+                let thread = std::thread::current().id();
+                let me = task::current().unwrap();
+                let stop = Arc::new(AtomicBool::new(false));
+                let flag = stop.clone();
+                let waker = go(move || {
+                    // The spare that this worker's long run calls for sleeps and searches many times before it lets us go on.
+                    struct Release(Arc<AtomicBool>);
+                    impl Drop for Release {
+                        fn drop(&mut self) {
+                            self.0.store(true, Ordering::SeqCst);
+                        }
+                    }
+                    let release = Release(flag);
+                    go(move || {
+                        let _release = release;
+                        for _ in 0..20 {
+                            time::sleep(Duration::from_millis(1));
+                        }
+                    });
+                    me.unpark();
+                    while !stop.load(Ordering::SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                });
+                task::park();
+                assert_eq!(std::thread::current().id(), thread);
+                waker.join().unwrap();
+                assert_eq!(std::thread::current().id(), thread);
+            });
+            locked.join().unwrap();
+        });
+    }
+}
+
+#[test]
 fn a_goroutine_that_calls_the_runtime_shares_its_worker_after_its_slice() {
     // One worker: the spinner never waits, but it spawns; the other must get its turn.
     for free in [false, true] {

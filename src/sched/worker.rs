@@ -334,6 +334,14 @@ impl Worker {
     /// Makes a goroutine the next to run here; the one that was moves to the tail.
     #[inline(always)]
     pub(super) fn put_next(&self, task: TaskRef) {
+        if self.free && task.bound.load(Ordering::Relaxed) {
+            // Thieves take a stuck worker's `next` without asking.
+            return self.local.push(task);
+        }
+        if self.free && task.bound.load(Ordering::Relaxed) {
+            // Thieves take a stuck worker's `next` without asking.
+            return self.local.push(task);
+        }
         if self.next_in_a_row.get() >= NEXT_IN_A_ROW {
             self.next_in_a_row.set(0);
             return self.put_tail(task);
