@@ -36,7 +36,7 @@ pub(crate) struct WorkerShared {
     pub(crate) tick: CachePadded<AtomicU64>,
     /// Set by the monitor: the goroutine has had its 10 ms.
     pub(crate) preempt: AtomicBool,
-    /// Set by the monitor while the worker has not switched for 10 ms: others serve its timers and, in free mode, its `next`.
+    /// Set by the monitor while the worker has not switched for 10 ms, or for 1 ms beside an overdue timer: others serve its timers and, in free mode, its `next`.
     pub(crate) stuck: AtomicBool,
     pub(crate) inbox: CachePadded<Inbox<Task>>,
     /// Goroutines that have not started, in free mode started ones too: the worker's first, then any thief's.

@@ -213,6 +213,7 @@ impl Worker {
         self.loot.set(loot);
     }
 
+    /// Whether another worker has something that it has not come to yet.
     fn has_busy_victim(&self) -> bool {
         self.core.workers().any(|w| w.index != self.shared.index && !w.fresh.is_empty())
     }
@@ -357,8 +358,7 @@ impl Worker {
     /// Whether a victim has something and nobody is about to look. Read after the heavy fence, so a push whose pusher did not see
     /// us sleep is seen here. A dozer looks again within 50 µs, and reads this itself before it sleeps.
     fn has_unwatched_victim(&self) -> bool {
-        !self.core.idle.has_dozer()
-            && self.core.workers().any(|w| w.index != self.shared.index && !w.fresh.is_empty())
+        !self.core.idle.has_dozer() && self.has_busy_victim()
     }
 
     fn sleep_deadline(&self, new_work: bool) -> u64 {
