@@ -21,14 +21,17 @@ use super::atomic::{Ordering, fence};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicBool, compiler_fence};
 
-// Both sides have to agree. Set once in `init`, before any worker exists.
+// Set once, by `init`. While it is false `light` is a full fence, which pairs with everything; `heavy` never runs before it is set for good. So it does
+// not matter who comes first, and a lock may be used before there is any runtime.
 #[cfg(not(loom))]
 static HAS_BARRIER: AtomicBool = AtomicBool::new(false);
+#[cfg(not(loom))]
+static INIT: std::sync::Once = std::sync::Once::new();
 
-/// Finds out whether the kernel has the process-wide barrier. Runs before anything uses the fences.
+/// Finds out whether the kernel has the process-wide barrier.
 pub(crate) fn init() {
     #[cfg(not(loom))]
-    HAS_BARRIER.store(crate::sys::thread::has_process_barrier(), Ordering::SeqCst);
+    INIT.call_once(|| HAS_BARRIER.store(crate::sys::thread::has_process_barrier(), Ordering::SeqCst));
 }
 
 /// The frequent side's fence; pairs with [`heavy`].
@@ -56,6 +59,7 @@ pub(crate) fn in_model() {
 
 /// The rare side's fence; pairs with [`light`].
 pub(crate) fn heavy() {
+    init();
     fence(Ordering::SeqCst);
     #[cfg(not(loom))]
     if HAS_BARRIER.load(Ordering::Relaxed) && !crate::sys::thread::barrier_on_all_threads() {

@@ -42,6 +42,30 @@ pub(crate) enum Wait {
     Join = 3,
     /// Time.
     Sleep = 4,
+    /// A value from a channel.
+    ChanReceive = 5,
+    /// Room in a channel, or its receiver.
+    ChanSend = 6,
+    /// One of several channels.
+    Select = 7,
+    /// `sync::Mutex`.
+    MutexLock = 8,
+    /// `sync::RwLock`, to read.
+    RwLockRead = 9,
+    /// `sync::RwLock`, to write.
+    RwLockWrite = 10,
+    /// `sync::Condvar`.
+    CondvarWait = 11,
+    /// `sync::Semaphore`.
+    Semaphore = 12,
+    /// `sync::WaitGroup`.
+    WaitGroup = 13,
+    /// `sync::Once` and its kin: somebody else initialises.
+    Once = 14,
+    /// `sync::Barrier`.
+    Barrier = 15,
+    /// `sync::SingleFlight`: somebody else computes.
+    SingleFlight = 16,
 }
 
 impl Wait {
@@ -52,6 +76,18 @@ impl Wait {
             2 => "scope wait",
             3 => "join",
             4 => "sleep",
+            5 => "chan receive",
+            6 => "chan send",
+            7 => "select",
+            8 => "mutex lock",
+            9 => "rwlock read",
+            10 => "rwlock write",
+            11 => "condvar wait",
+            12 => "semaphore acquire",
+            13 => "waitgroup wait",
+            14 => "once wait",
+            15 => "barrier wait",
+            16 => "singleflight wait",
             _ => "wait",
         }
     }

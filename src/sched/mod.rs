@@ -15,6 +15,7 @@
 //! | `steal` | which victim, and what has aged enough |
 //! | `worker` | one worker's state and its loop |
 //! | `park` | suspend with an operation; what the worker does for it after the switch |
+//! | `waitq` | the wait queue of all channels and locks |
 //! | `panics` | std's panic count belongs to goroutines, not to threads |
 //! | `timers` | arm, cancel, fire |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
@@ -35,6 +36,8 @@ pub(crate) mod spawn;
 pub(crate) mod steal;
 pub(crate) mod thread;
 pub(crate) mod timers;
+#[allow(dead_code, reason = "channels and locks follow")]
+pub(crate) mod waitq;
 pub(crate) mod worker;
 
 pub(crate) use self::ambient::{current_core, current_goroutine, current_task};

@@ -28,6 +28,15 @@ pub(crate) fn ready(task: TaskRef) {
     }
 }
 
+/// As [`ready`], behind those that are to run: for many at once, in their order.
+pub(crate) fn ready_tail(task: TaskRef) {
+    match slot::current() {
+        // SAFETY: we run on the slot, and do not suspend while the reference is in use.
+        Some(slot) => unsafe { worker::of_slot(slot) }.ready_tail(task),
+        None => ready(task),
+    }
+}
+
 /// The runtime of a goroutine that has not ended.
 pub(super) fn core_of<'a>(task: TaskRef) -> &'a Core {
     // SAFETY: a runtime ends after all of its goroutines, and this one has not ended: the caller has claimed its wait, and it

@@ -338,10 +338,6 @@ impl Worker {
             // Thieves take a stuck worker's `next` without asking.
             return self.local.push(task);
         }
-        if self.free && task.bound.load(Ordering::Relaxed) {
-            // Thieves take a stuck worker's `next` without asking.
-            return self.local.push(task);
-        }
         if self.next_in_a_row.get() >= NEXT_IN_A_ROW {
             self.next_in_a_row.set(0);
             return self.put_tail(task);

@@ -1,0 +1,375 @@
+//! The one wait queue: everything that waits for something other than time, a join or an unpark waits in one of these.
+//!
+//! A [`WaitQueue`] is a lock and `N` lists of waiters (a channel has a list of receivers and one of senders). A waiter is a
+//! [`Node`] in its own suspended frame, so waiting allocates nothing. Order is first come, first served.
+//!
+//! | who | does | under |
+//! | --- | --- | --- |
+//! | the waiter's worker, in `commit` | checks again that there is something to wait for, links the node | the lock |
+//! | a waker | takes the first node whose wait it can claim ([`LockedQueue::claim_first`]), unlinks it and every stale one before it | the lock |
+//! | a waker | reads `data`, writes what `data` points to, answers ([`Claimed`]) | nothing: a claimed waiter sleeps until it is made ready |
+//! | the waiter, woken by a timer or cancelled | unlinks its node if it is still linked | the lock |
+//!
+//! So a node is never reached through the list after its frame is gone: either the waker has unlinked it before it made the waiter ready, or
+//! the waiter unlinks it itself. `waiting` lets both sides skip the lock when nobody waits; see there for what it promises.
+
+use super::park::{Commit, ParkOp, block};
+use super::ready::{ready, ready_tail};
+use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::fence;
+use crate::base::lock::{Lock, Locked, Rank};
+use crate::routine::{Reason, TaskRef, Ticket, Wait};
+
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::{self, NonNull};
+
+/// The answer of a node that nobody has answered.
+const UNANSWERED: usize = usize::MAX;
+
+/// One waiter in one list. Lives in the waiter's frame; everything but `answer` (see the table above) is guarded by the queue's lock while it is linked.
+pub(crate) struct Node {
+    next: Cell<*const Node>,
+    prev: Cell<*const Node>,
+    linked: Cell<bool>,
+    ticket: Cell<Option<Ticket>>,
+    /// For whoever wakes the waiter: where a value is or goes, or a number. Constant while linked.
+    data: *mut (),
+    /// What the waker said.
+    answer: Cell<usize>,
+}
+
+impl Node {
+    /// A node that is in no list.
+    #[inline(always)]
+    pub(crate) fn new(data: *mut ()) -> Self {
+        Self {
+            next: Cell::new(ptr::null()),
+            prev: Cell::new(ptr::null()),
+            linked: Cell::new(false),
+            ticket: Cell::new(None),
+            data,
+            answer: Cell::new(UNANSWERED),
+        }
+    }
+
+    /// What the waker said, once. Only the waiter asks, after it was woken.
+    #[inline(always)]
+    pub(crate) fn take_answer(&self) -> Option<usize> {
+        let answer = self.answer.replace(UNANSWERED);
+        (answer != UNANSWERED).then_some(answer)
+    }
+}
+
+/// A list of nodes in the order in which they came.
+struct List {
+    first: *const Node,
+    last: *const Node,
+}
+
+/// See the file's documentation.
+pub(crate) struct WaitQueue<const N: usize = 1> {
+    lists: Lock<[List; N]>,
+    /// How many nodes each list has, stale ones included. Written under the lock, SeqCst; read by anybody. A waiter that has linked its node and
+    /// then (SeqCst) still sees nothing to be had may sleep: whoever makes something to be had (SeqCst) and then reads this sees it.
+    waiting: [AtomicU32; N],
+}
+
+// SAFETY: the raw pointers are to nodes whose waiters stay until they are unlinked, which takes the lock.
+unsafe impl Send for List {}
+
+const EMPTY: List = List { first: ptr::null(), last: ptr::null() };
+
+impl<const N: usize> WaitQueue<N> {
+    /// Nobody waits.
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self { lists: Lock::new(Rank::Waiters, [EMPTY; N]), waiting: [const { AtomicU32::new(0) }; N] }
+    }
+
+    /// Nobody waits.
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self {
+            lists: Lock::new(Rank::Waiters, [EMPTY; N]),
+            waiting: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    /// Whether somebody may wait in list `side`: a hint unless the caller's last write was SeqCst (see `waiting`).
+    #[inline(always)]
+    pub(crate) fn has_waiters(&self, side: usize) -> bool {
+        fence::in_model();
+        self.waiting[side].load(Ordering::SeqCst) != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> LockedQueue<'_, N> {
+        LockedQueue { lists: self.lists.lock(), waiting: &self.waiting }
+    }
+
+    /// Unlinks a node of this queue whose waiter has been woken, if it is still linked.
+    pub(crate) fn forget(&self, side: usize, node: &Node) {
+        // Only under the lock: a waker that could not claim the wait may be about to unlink it.
+        let mut locked = self.lock();
+        if node.linked.get() {
+            locked.unlink(side, node);
+        }
+    }
+
+    /// Waits in list `side` for somebody to claim and answer the caller, unless `must_wait`, asked under the lock when everything is ready for
+    /// waiting, says that there is no need any more. `data` is for the waker.
+    ///
+    /// `must_wait` runs on the worker: it must neither block nor panic.
+    #[inline(always)]
+    pub(crate) fn wait(
+        &self,
+        side: usize,
+        wait: Wait,
+        deadline: u64,
+        data: *mut (),
+        must_wait: impl FnMut(&mut LockedQueue<'_, N>) -> bool,
+    ) -> Outcome {
+        self.wait_with(side, wait, deadline, data, Options::default(), must_wait)
+    }
+
+    /// As [`wait`](Self::wait), with options.
+    #[inline(always)]
+    pub(crate) fn wait_with<F: FnMut(&mut LockedQueue<'_, N>) -> bool>(
+        &self,
+        side: usize,
+        wait: Wait,
+        deadline: u64,
+        data: *mut (),
+        options: Options,
+        must_wait: F,
+    ) -> Outcome {
+        let mut op = WaitOp {
+            op: ParkOp::new(wait, deadline, commit::<F, N>),
+            node: Node::new(data),
+            queue: self,
+            side,
+            front: options.front,
+            must_wait: UnsafeCell::new(must_wait),
+        };
+        if options.uninterruptible {
+            op.op.uninterruptible();
+        }
+        // SAFETY: `op` is the first field of a WaitOp of these type parameters and stays in this frame until the call returns.
+        let reason = unsafe { block((&raw const op).cast()) };
+        match reason {
+            Reason::Ready | Reason::Joined => match op.node.take_answer() {
+                Some(answer) => Outcome::Answered(answer),
+                None => Outcome::Changed,
+            },
+            Reason::TimedOut => {
+                self.forget(side, &op.node);
+                Outcome::TimedOut
+            }
+            Reason::Cancelled => {
+                self.forget(side, &op.node);
+                Outcome::Cancelled
+            }
+        }
+    }
+}
+
+/// How to wait.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// Before the others: for a waiter that was woken for something which somebody else had by then.
+    pub(crate) front: bool,
+    /// No cancellation point.
+    pub(crate) uninterruptible: bool,
+}
+
+/// How a wait ended.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Somebody claimed the waiter and said this.
+    Answered(usize),
+    /// There is nothing to wait for (any more): the caller looks again.
+    Changed,
+    /// The deadline passed.
+    TimedOut,
+    /// The goroutine is cancelled: the caller puts things right and unwinds.
+    Cancelled,
+}
+
+#[repr(C)]
+struct WaitOp<'q, F, const N: usize> {
+    op: ParkOp,
+    node: Node,
+    queue: &'q WaitQueue<N>,
+    side: usize,
+    front: bool,
+    must_wait: UnsafeCell<F>,
+}
+
+/// # Safety
+///
+/// - `op` is the first field of a `WaitOp<F, N>` in a suspended frame.
+unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, const N: usize>(
+    op: *const ParkOp,
+    ticket: Ticket,
+) -> Commit {
+    // SAFETY: the caller's contract; the frame stays until the waiter is made ready, which cannot take effect before this returns
+    // (`park::commit`).
+    let this = unsafe { &*op.cast::<WaitOp<'_, F, N>>() };
+    let must_wait = this.must_wait.get();
+    // SAFETY: only this call uses the closure.
+    let must_wait = unsafe { &mut *must_wait };
+    let mut locked = this.queue.lock();
+    if !must_wait(&mut locked) {
+        return Commit::Already;
+    }
+    // SAFETY: the node is in the waiter's frame, and the waiter calls `forget` unless it was claimed through the list.
+    unsafe { locked.link(this.side, &this.node, ticket, this.front) };
+    Commit::Blocked
+}
+
+/// Evidence that the queue is locked.
+pub(crate) struct LockedQueue<'q, const N: usize> {
+    lists: Locked<'q, [List; N]>,
+    waiting: &'q [AtomicU32; N],
+}
+
+impl<const N: usize> LockedQueue<'_, N> {
+    /// Whether nobody waits in list `side`; stale waiters count.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self, side: usize) -> bool {
+        self.lists[side].first.is_null()
+    }
+
+    /// The `data` of the first waiter of list `side`, who may be stale.
+    pub(crate) fn first_data(&self, side: usize) -> Option<*mut ()> {
+        // SAFETY: null, or a linked node, which stays while the lock is held.
+        unsafe { self.lists[side].first.as_ref() }.map(|node| node.data)
+    }
+
+    /// Whether somebody other than `me` waits in list `side`.
+    pub(crate) fn has_other(&self, side: usize, me: TaskRef) -> bool {
+        let mut at = self.lists[side].first;
+        // SAFETY: as in `first_data`.
+        while let Some(node) = unsafe { at.as_ref() } {
+            if node.ticket.get().is_some_and(|ticket| !ptr::eq(ticket.task, me)) {
+                return true;
+            }
+            at = node.next.get();
+        }
+        false
+    }
+
+    /// Puts a node at the end of list `side`, or at its front.
+    ///
+    /// # Safety
+    ///
+    /// - The node is in no list, and stays where it is until it was claimed through this list or taken out by [`WaitQueue::forget`].
+    #[inline(always)]
+    pub(crate) unsafe fn link(&mut self, side: usize, node: &Node, ticket: Ticket, front: bool) {
+        debug_assert!(!node.linked.get(), "a node is in one list at a time");
+        node.ticket.set(Some(ticket));
+        node.linked.set(true);
+        let list = &mut self.lists[side];
+        let (prev, next) = if front { (ptr::null(), list.first) } else { (list.last, ptr::null()) };
+        node.prev.set(prev);
+        node.next.set(next);
+        // SAFETY: null, or a linked node, which stays while the lock is held.
+        match unsafe { prev.as_ref() } {
+            Some(prev) => prev.next.set(node),
+            None => list.first = node,
+        }
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(next) => next.prev.set(node),
+            None => list.last = node,
+        }
+        let waiting = &self.waiting[side];
+        waiting.store(waiting.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+        fence::in_model();
+    }
+
+    #[inline(always)]
+    fn unlink(&mut self, side: usize, node: &Node) {
+        let list = &mut self.lists[side];
+        let (prev, next) = (node.prev.get(), node.next.get());
+        // SAFETY: null, or a linked node, which stays while the lock is held.
+        match unsafe { prev.as_ref() } {
+            Some(prev) => prev.next.set(next),
+            None => list.first = next,
+        }
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(next) => next.prev.set(prev),
+            None => list.last = prev,
+        }
+        node.linked.set(false);
+        // Only upwards does anybody rely on the order.
+        let waiting = &self.waiting[side];
+        waiting.store(waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// Claims the first waiter of list `side` that is still waiting. The caller unlocks before it wakes it.
+    #[inline(always)]
+    pub(crate) fn claim_first(&mut self, side: usize) -> Option<Claimed> {
+        loop {
+            let first = NonNull::new(self.lists[side].first.cast_mut())?;
+            // SAFETY: a linked node, which stays while the lock is held.
+            let node = unsafe { first.as_ref() };
+            let claimed = node.ticket.get().and_then(|ticket| ticket.claim(Reason::Ready));
+            // One that cannot be claimed has timed out or was cancelled, or another case of its select was chosen: it is no waiter any more.
+            self.unlink(side, node);
+            if let Some(task) = claimed {
+                return Some(Claimed { node: first, task });
+            }
+        }
+    }
+}
+
+/// A waiter that the caller has claimed and has to wake. It sleeps, and its frame stays, until then.
+#[must_use]
+pub(crate) struct Claimed {
+    node: NonNull<Node>,
+    task: TaskRef,
+}
+
+// SAFETY: the waiter is suspended, and nobody but the holder touches its node.
+unsafe impl Send for Claimed {}
+
+impl Claimed {
+    #[inline(always)]
+    fn node(&self) -> &Node {
+        // SAFETY: in the frame of a waiter that we have claimed and not made ready yet.
+        unsafe { self.node.as_ref() }
+    }
+
+    /// The waiter's `data`.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> *mut () {
+        self.node().data
+    }
+
+    /// Wakes the waiter, to run next here if it may.
+    #[inline(always)]
+    pub(crate) fn wake(self, answer: usize) {
+        self.node().answer.set(answer);
+        let task = self.task;
+        std::mem::forget(self);
+        ready(task);
+    }
+
+    /// Wakes the waiter behind those that are to run here: for many at once.
+    pub(crate) fn wake_tail(self, answer: usize) {
+        self.node().answer.set(answer);
+        let task = self.task;
+        std::mem::forget(self);
+        ready_tail(task);
+    }
+}
+
+impl Drop for Claimed {
+    /// Without an answer the waiter looks again.
+    fn drop(&mut self) {
+        ready(self.task);
+    }
+}
