@@ -115,6 +115,10 @@ mod inbox;
 mod life;
 #[cfg(all(loom, test))]
 mod loom_models;
+// What waits and wakes, with twins of the scheduler below it.
 #[cfg(loom)]
-#[path = "routine/wake.rs"]
-mod wake;
+#[path = "loom_twins/routine.rs"]
+mod routine;
+#[cfg(loom)]
+#[path = "loom_twins/sched.rs"]
+mod sched;

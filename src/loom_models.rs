@@ -4,6 +4,9 @@
 //! says in its name what may not happen. loom explores the interleavings and the reorderings that the orderings allow; it takes SeqCst accesses
 //! for AcqRel (`fence::in_model`), and it cannot see the timed parts (doze, monitor), which only make things happen sooner.
 
+mod lock;
+mod waitq;
+
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use loom::thread;
@@ -13,7 +16,7 @@ use crate::biased::{Biased, Queued};
 use crate::idle::Idle;
 use crate::inbox::{Inbox, Linked};
 use crate::life::{Finish, Life};
-use crate::wake::{Wait, WakeWord};
+use crate::routine::wake::{Wait, WakeWord};
 
 struct Node {
     link: AtomicPtr<Node>,

@@ -22,8 +22,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bin", &[]),
 ];
 
-/// May import all: the crate's root, and the models that loom checks, which see single files of several layers.
-const ABOVE_ALL: &[&str] = &["lib", "loom_models"];
+/// May import all: the crate's root, the models that loom checks, which see single files of several layers, and their twins of the scheduler.
+const ABOVE_ALL: &[&str] = &["lib", "loom_models", "loom_twins"];
 
 /// What a file that opens with `//! SIGNAL-SAFE` may import of this crate.
 const SIGNAL_SAFE: &[&str] = &[

@@ -9,6 +9,9 @@ pub(crate) mod fatal;
 pub(crate) mod fence;
 #[cfg(not(loom))]
 pub(crate) mod lock;
+#[cfg(loom)]
+#[path = "../loom_twins/lock.rs"]
+pub(crate) mod lock;
 #[cfg(not(loom))]
 pub(crate) mod meta;
 #[cfg(not(loom))]

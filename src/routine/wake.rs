@@ -19,7 +19,6 @@
 //!
 //! Cancelling needs a full fence between "blocked" and reading the cancel flag; see `base::fence` and docs/PROTOCOLS.md.
 
-#[cfg(not(loom))]
 use super::cell::TaskRef;
 use crate::base::atomic::{AtomicU64, Ordering};
 use crate::base::fence;
@@ -33,6 +32,8 @@ const EPISODE_SHIFT: u32 = 8;
 /// What a task waits for: said in dumps, and checked by wakers that have no ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[allow(clippy::enum_variant_names, reason = "named as the types are")]
+#[allow(dead_code, reason = "channels and locks follow")]
 pub(crate) enum Wait {
     /// `task::park`.
     Park = 1,
@@ -55,7 +56,7 @@ pub(crate) enum Wait {
     /// `sync::RwLock`, to write.
     RwLockWrite = 10,
     /// `sync::Condvar`.
-    CondvarWait = 11,
+    Condvar = 11,
     /// `sync::Semaphore`.
     Semaphore = 12,
     /// `sync::WaitGroup`.
@@ -168,14 +169,12 @@ impl WakeWord {
 }
 
 /// Names one wait of one task. Harmless when stale.
-#[cfg(not(loom))]
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket {
     pub(crate) task: TaskRef,
     pub(crate) episode: u64,
 }
 
-#[cfg(not(loom))]
 impl Ticket {
     /// Claims the wait and notes why it ended. The caller that gets the task must make it ready.
     #[inline]
