@@ -44,7 +44,7 @@
 //! | 2 | `stack`, `timer` | 0, 1 |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
-//! | 5 | `go` (public as `task`), `time` | 0 to 4, and each other where listed |
+//! | 5 | `go` (public as `task`), `time`, `channel` | 0 to 4, and each other where listed |
 //! | 6 | `diag`, `runtime` | all |
 //!
 //! # Glossary
@@ -83,6 +83,8 @@ mod sys;
 mod timer;
 
 #[cfg(not(loom))]
+pub mod channel;
+#[cfg(not(loom))]
 pub mod runtime;
 #[cfg(not(loom))]
 pub mod time;
@@ -95,6 +97,8 @@ pub mod task {
         panicking, park, park_timeout, scope, sleep, yield_now,
     };
 }
+#[cfg(not(loom))]
+pub use crate::channel::chan;
 #[cfg(not(loom))]
 pub use crate::go::{JoinError, JoinHandle, go, scope, yield_now};
 #[cfg(not(loom))]

@@ -15,9 +15,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sched", &["routine", "stack", "timer", "base", "sys", "arch"]),
     // `go` re-exports `sleep`; `time` knows nothing of `go`.
     ("time", &["sched", "routine", "base", "sys"]),
+    ("channel", &["time", "sched", "routine", "base", "sys"]),
     ("go", &["time", "sched", "routine", "stack", "base", "sys"]),
-    ("diag", &["time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
-    ("runtime", &["diag", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
+    ("diag", &["channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
+    (
+        "runtime",
+        &["diag", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"],
+    ),
     // A crate of its own: `crate::` there names its own modules, the library is `greenroutine::`.
     ("bin", &[]),
 ];

@@ -5,6 +5,9 @@
 pub(crate) struct Rng(u64);
 
 impl Rng {
+    /// From one state to the next.
+    pub(crate) const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
     /// Starts from `seed`; different seeds give unrelated sequences.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
@@ -12,7 +15,7 @@ impl Rng {
 
     /// The next 64 bits.
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0 = self.0.wrapping_add(Self::STEP);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

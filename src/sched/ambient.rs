@@ -2,11 +2,13 @@
 //! its own cell.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::config::Config;
 use super::core::Core;
 use super::{thread, worker};
+use crate::base::rng::Rng;
 use crate::routine::{TaskRef, slot};
 
 /// The calling goroutine; `None` on a plain thread.
@@ -44,4 +46,15 @@ pub(crate) fn global() -> io::Result<&'static Arc<Core>> {
         })
         .as_ref()
         .map_err(|(kind, text)| io::Error::new(*kind, text.clone()))
+}
+
+/// A number below `bound`, which is not 0, for choices that have to be fair: the worker's next draw, or on a plain thread one of all threads'.
+#[inline]
+pub(crate) fn random(bound: usize) -> usize {
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    match slot::current() {
+        // SAFETY: we run on the slot, and the reference ends here.
+        Some(slot) => unsafe { worker::of_slot(slot) }.rng.borrow_mut().below(bound),
+        None => Rng::new(THREADS.fetch_add(Rng::STEP, Ordering::Relaxed)).below(bound),
+    }
 }

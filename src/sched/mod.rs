@@ -36,11 +36,10 @@ pub(crate) mod spawn;
 pub(crate) mod steal;
 pub(crate) mod thread;
 pub(crate) mod timers;
-#[allow(dead_code, reason = "channels and locks follow")]
 pub(crate) mod waitq;
 pub(crate) mod worker;
 
-pub(crate) use self::ambient::{current_core, current_goroutine, current_task};
+pub(crate) use self::ambient::{current_core, current_goroutine, current_task, random};
 pub(crate) use self::core::Core;
 pub(crate) use self::park::{Commit, ParkOp, block, safepoint, yield_now};
 pub(crate) use self::ready::ready;

@@ -177,6 +177,12 @@ pub(crate) fn unwind_if_cancelled(reason: Reason) {
     }
 }
 
+/// Unwinds the calling goroutine, whose wait was [`Reason::Cancelled`].
+#[cold]
+pub(crate) fn cancelled() -> ! {
+    unwind::cancelled()
+}
+
 /// Gives the worker to the others: at the tail of the queue.
 #[inline(always)]
 pub(crate) fn yield_now() {

@@ -5,7 +5,7 @@
 //!
 //! | who | does | under |
 //! | --- | --- | --- |
-//! | the waiter's worker, in `commit` | checks again that there is something to wait for, links the node | the lock |
+//! | the waiter's worker, in `commit` | links the node, then checks again that there is something to wait for | the lock |
 //! | a waker | takes the first node whose wait it can claim ([`LockedQueue::claim_first`]), unlinks it and every stale one before it | the lock |
 //! | a waker | reads `data`, writes what `data` points to, answers ([`Claimed`]) | nothing: a claimed waiter sleeps until it is made ready |
 //! | the waiter, woken by a timer or cancelled | unlinks its node if it is still linked | the lock |
@@ -15,7 +15,7 @@
 
 use super::park::{Commit, ParkOp, block};
 use super::ready::{ready, ready_tail};
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::fence;
 use crate::base::lock::{Lock, Locked, Rank};
 use crate::routine::{Reason, TaskRef, Ticket, Wait};
@@ -25,6 +25,8 @@ use std::ptr::{self, NonNull};
 
 /// The answer of a node that nobody has answered.
 const UNANSWERED: usize = usize::MAX;
+/// The answer of a waker who had nothing for the waiter after all.
+pub(crate) const LOOK_AGAIN: usize = usize::MAX - 1;
 
 /// One waiter in one list. Lives in the waiter's frame; everything but `answer` (see the table above) is guarded by the queue's lock while it is linked.
 pub(crate) struct Node {
@@ -69,9 +71,12 @@ struct List {
 /// See the file's documentation.
 pub(crate) struct WaitQueue<const N: usize = 1> {
     lists: Lock<[List; N]>,
-    /// How many nodes each list has, stale ones included. Written under the lock, SeqCst; read by anybody. A waiter that has linked its node and
-    /// then (SeqCst) still sees nothing to be had may sleep: whoever makes something to be had (SeqCst) and then reads this sees it.
-    waiting: [AtomicU32; N],
+    /// How many nodes lists 0 and 1 have (the low halves), and lists 2 and 3 (the high halves), stale ones included. Written under the lock, read by
+    /// anybody, both SeqCst: a waiter that has linked its node and then (SeqCst) still sees nothing to be had may sleep; whoever makes something to be
+    /// had (SeqCst) and then reads this sees it.
+    waiting: [AtomicU64; 2],
+    /// Counts the links into the even and the odd lists, so that two looks tell whether a list was empty all the time between.
+    links: [AtomicU32; 2],
 }
 
 // SAFETY: the raw pointers are to nodes whose waiters stay until they are unlinked, which takes the lock.
@@ -83,7 +88,11 @@ impl<const N: usize> WaitQueue<N> {
     /// Nobody waits.
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
-        Self { lists: Lock::new(Rank::Waiters, [EMPTY; N]), waiting: [const { AtomicU32::new(0) }; N] }
+        Self {
+            lists: Lock::new(Rank::Waiters, [EMPTY; N]),
+            waiting: [const { AtomicU64::new(0) }; 2],
+            links: [const { AtomicU32::new(0) }; 2],
+        }
     }
 
     /// Nobody waits.
@@ -91,20 +100,33 @@ impl<const N: usize> WaitQueue<N> {
     pub(crate) fn new() -> Self {
         Self {
             lists: Lock::new(Rank::Waiters, [EMPTY; N]),
-            waiting: std::array::from_fn(|_| AtomicU32::new(0)),
+            waiting: std::array::from_fn(|_| AtomicU64::new(0)),
+            links: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
 
-    /// Whether somebody may wait in list `side`: a hint unless the caller's last write was SeqCst (see `waiting`).
+    /// Whether somebody may wait in list `side` (0 or 1): a hint unless the caller's last write was SeqCst (see `waiting`).
     #[inline(always)]
     pub(crate) fn has_waiters(&self, side: usize) -> bool {
+        fence::in_model();
+        self.waiting[side].load(Ordering::SeqCst) as u32 != 0
+    }
+
+    /// Whether somebody may wait in list `side` or `side + 2`.
+    #[inline(always)]
+    pub(crate) fn has_any(&self, side: usize) -> bool {
         fence::in_model();
         self.waiting[side].load(Ordering::SeqCst) != 0
     }
 
+    /// Changes whenever a node is linked into list `side` or `side + 2`.
+    pub(crate) fn links(&self, side: usize) -> u32 {
+        self.links[side].load(Ordering::SeqCst)
+    }
+
     #[inline(always)]
     pub(crate) fn lock(&self) -> LockedQueue<'_, N> {
-        LockedQueue { lists: self.lists.lock(), waiting: &self.waiting }
+        LockedQueue { lists: self.lists.lock(), waiting: &self.waiting, links: &self.links }
     }
 
     /// Unlinks a node of this queue whose waiter has been woken, if it is still linked.
@@ -116,8 +138,8 @@ impl<const N: usize> WaitQueue<N> {
         }
     }
 
-    /// Waits in list `side` for somebody to claim and answer the caller, unless `must_wait`, asked under the lock when everything is ready for
-    /// waiting, says that there is no need any more. `data` is for the waker.
+    /// Waits in list `side` for somebody to claim and answer the caller, unless `must_wait`, asked under the lock when the caller's node is in the
+    /// list already, says that there is no need any more. `data` is for the waker.
     ///
     /// `must_wait` runs on the worker: it must neither block nor panic.
     #[inline(always)]
@@ -158,6 +180,7 @@ impl<const N: usize> WaitQueue<N> {
         let reason = unsafe { block((&raw const op).cast()) };
         match reason {
             Reason::Ready | Reason::Joined => match op.node.take_answer() {
+                Some(LOOK_AGAIN) => Outcome::LookAgain,
                 Some(answer) => Outcome::Answered(answer),
                 None => Outcome::Changed,
             },
@@ -188,8 +211,10 @@ pub(crate) struct Options {
 pub(crate) enum Outcome {
     /// Somebody claimed the waiter and said this.
     Answered(usize),
-    /// There is nothing to wait for (any more): the caller looks again.
+    /// There was nothing to wait for: the caller looks again.
     Changed,
+    /// Somebody claimed the waiter and had nothing for it after all: the caller looks again, and then waits in front.
+    LookAgain,
     /// The deadline passed.
     TimedOut,
     /// The goroutine is cancelled: the caller puts things right and unwinds.
@@ -220,18 +245,20 @@ unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, const N: usize>(
     // SAFETY: only this call uses the closure.
     let must_wait = unsafe { &mut *must_wait };
     let mut locked = this.queue.lock();
-    if !must_wait(&mut locked) {
-        return Commit::Already;
-    }
-    // SAFETY: the node is in the waiter's frame, and the waiter calls `forget` unless it was claimed through the list.
+    // SAFETY: the node is in the waiter's frame, and the waiter calls `forget` unless it was claimed through the list or is unlinked here.
     unsafe { locked.link(this.side, &this.node, ticket, this.front) };
-    Commit::Blocked
+    if must_wait(&mut locked) {
+        return Commit::Blocked;
+    }
+    locked.unlink(this.side, &this.node);
+    Commit::Already
 }
 
 /// Evidence that the queue is locked.
 pub(crate) struct LockedQueue<'q, const N: usize> {
     lists: Locked<'q, [List; N]>,
-    waiting: &'q [AtomicU32; N],
+    waiting: &'q [AtomicU64; 2],
+    links: &'q [AtomicU32; 2],
 }
 
 impl<const N: usize> LockedQueue<'_, N> {
@@ -284,13 +311,21 @@ impl<const N: usize> LockedQueue<'_, N> {
             Some(next) => next.prev.set(node),
             None => list.last = node,
         }
-        let waiting = &self.waiting[side];
-        waiting.store(waiting.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+        let links = &self.links[side & 1];
+        links.store(links.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        let waiting = &self.waiting[side & 1];
+        waiting.store(waiting.load(Ordering::Relaxed) + Self::one(side), Ordering::SeqCst);
         fence::in_model();
     }
 
+    /// What one node in list `side` adds to `waiting`.
+    const fn one(side: usize) -> u64 {
+        if side < 2 { 1 } else { 1 << 32 }
+    }
+
+    /// Takes a node out that is linked in list `side`.
     #[inline(always)]
-    fn unlink(&mut self, side: usize, node: &Node) {
+    pub(crate) fn unlink(&mut self, side: usize, node: &Node) {
         let list = &mut self.lists[side];
         let (prev, next) = (node.prev.get(), node.next.get());
         // SAFETY: null, or a linked node, which stays while the lock is held.
@@ -305,8 +340,8 @@ impl<const N: usize> LockedQueue<'_, N> {
         }
         node.linked.set(false);
         // Only upwards does anybody rely on the order.
-        let waiting = &self.waiting[side];
-        waiting.store(waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        let waiting = &self.waiting[side & 1];
+        waiting.store(waiting.load(Ordering::Relaxed) - Self::one(side), Ordering::Relaxed);
     }
 
     /// Claims the first waiter of list `side` that is still waiting. The caller unlocks before it wakes it.
@@ -358,6 +393,11 @@ impl Claimed {
         ready(task);
     }
 
+    /// Wakes the waiter with nothing.
+    pub(crate) fn look_again(self) {
+        drop(self);
+    }
+
     /// Wakes the waiter behind those that are to run here: for many at once.
     pub(crate) fn wake_tail(self, answer: usize) {
         self.node().answer.set(answer);
@@ -367,9 +407,60 @@ impl Claimed {
     }
 }
 
+/// Wakes `first` with the address of the caller's node for an answer, and waits until it has answered through [`Claimed::of_answer`]: for a waker who
+/// needs something that only the waiter it has claimed can give. False if that had nothing after all.
+pub(crate) fn wake_and_wait(first: Claimed, wait: Wait, data: *mut ()) -> bool {
+    let mut op = RoleOp {
+        op: ParkOp::new(wait, u64::MAX, commit_role),
+        node: Node::new(data),
+        first: Cell::new(Some(first)),
+    };
+    // `first` has our address: nothing else may end this wait.
+    op.op.uninterruptible();
+    // SAFETY: `op` is the first field of a RoleOp and stays in this frame until the call returns.
+    let reason = unsafe { block((&raw const op).cast()) };
+    debug_assert_eq!(reason, Reason::Ready, "the wait has neither deadline nor cancellation");
+    op.node.take_answer().is_some_and(|answer| answer != LOOK_AGAIN)
+}
+
+#[repr(C)]
+struct RoleOp {
+    op: ParkOp,
+    node: Node,
+    first: Cell<Option<Claimed>>,
+}
+
+/// # Safety
+///
+/// - `op` is the first field of a `RoleOp` in a suspended frame.
+unsafe fn commit_role(op: *const ParkOp, ticket: Ticket) -> Commit {
+    // SAFETY: the caller's contract.
+    let this = unsafe { &*op.cast::<RoleOp>() };
+    this.node.ticket.set(Some(ticket));
+    if let Some(first) = this.first.take() {
+        first.wake((&raw const this.node).expose_provenance());
+    }
+    Commit::Blocked
+}
+
+impl Claimed {
+    /// The waiter that has woken the caller by [`wake_and_wait`] with `answer`.
+    ///
+    /// # Safety
+    ///
+    /// - `answer` is what that call gave to the caller, and this is the only use of it.
+    pub(crate) unsafe fn of_answer(answer: usize) -> Option<Self> {
+        let node = NonNull::new(ptr::with_exposed_provenance_mut::<Node>(answer))?;
+        // SAFETY: the waiter sleeps until we answer it, by the caller's contract.
+        let ticket = unsafe { node.as_ref() }.ticket.get()?;
+        Some(Self { node, task: ticket.claim(Reason::Ready)? })
+    }
+}
+
 impl Drop for Claimed {
-    /// Without an answer the waiter looks again.
+    /// The waiter looks again.
     fn drop(&mut self) {
+        self.node().answer.set(LOOK_AGAIN);
         ready(self.task);
     }
 }

@@ -14,3 +14,14 @@ pub(crate) fn deadline_after(duration: std::time::Duration) -> u64 {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     now_ns().saturating_add(nanos)
 }
+
+/// A point of std's clock in nanoseconds of ours; the past is now.
+pub(crate) fn of_instant(instant: std::time::Instant) -> u64 {
+    deadline_after(instant.saturating_duration_since(instant_now()))
+}
+
+/// Now, on std's clock.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads it")]
+pub(crate) fn instant_now() -> std::time::Instant {
+    std::time::Instant::now()
+}

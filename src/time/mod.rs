@@ -42,3 +42,11 @@ pub fn sleep(duration: Duration) {
     let reason = unsafe { sched::block(&raw const op) };
     unwind_if_cancelled(reason);
 }
+
+/// Waits until `deadline` on the runtime's clock (never, if it is `u64::MAX`), as `wait` in dumps.
+pub(crate) fn sleep_until_ns(deadline: u64, wait: Wait) {
+    let op = ParkOp::new(wait, deadline, commit_sleep);
+    // SAFETY: `op` stays in this frame until the call returns.
+    let reason = unsafe { sched::block(&raw const op) };
+    unwind_if_cancelled(reason);
+}

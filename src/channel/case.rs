@@ -1,0 +1,347 @@
+//! Choosing among several operations: what [`Select`](super::Select) and the macros share.
+//!
+//! 1. *Look* ([`pass`]): which cases are ready? Plain loads. Of those, one is drawn (in order if biased) and tried; if somebody was faster, again.
+//! 2. *Wait* ([`wait`]): one node per case, in our frame, with the same ticket. The worker links them after the switch, each with another look under its
+//!    channel's lock. Whoever claims the ticket has chosen the case; the nodes of the others are taken out after waking.
+//!
+//! A receive moves its message into the case's place at once, so a chosen receive holds nothing of the channel. A send is chosen before its message
+//! exists: it holds a place in the buffer, or its receiver, until the message is there ([`Sending`]).
+//!
+//! A select with a default takes it only if at one instant no case was ready: it looks at the stamps of all before and after
+//! ([`try_once`]; a double collect, as in atomic snapshots of registers, Afek et al. 1993).
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+
+use super::ends::{Receiver, ReceiverFlavor, Sender, SenderFlavor, with};
+use super::flavor::{Flavor, RECV, Received, SEND, Sending, WATCH};
+use crate::routine::{Reason, Ticket, Wait};
+use crate::sched::park::cancelled;
+use crate::sched::waitq::Node;
+use crate::sched::{self, Commit, ParkOp, block};
+use crate::sys::clock;
+
+/// What was chosen, before it is completed.
+pub enum Token {
+    /// The message is in the case's place.
+    Received,
+    /// The channel is empty and closed.
+    Closed,
+    /// A message may be sent.
+    Sending(Chosen),
+}
+
+/// A send that waits for its message.
+pub struct Chosen(pub(super) Sending);
+
+/// One end of a channel as a case.
+pub(super) trait Handle {
+    fn is_ready(&self) -> bool;
+    /// Changes whenever `is_ready` may have become true.
+    fn stamp(&self) -> usize;
+    /// When it may become ready by itself.
+    fn due(&self) -> u64;
+    /// Takes part without waiting.
+    ///
+    /// # Safety
+    ///
+    /// - For a receiver, `place` is one for a message of its type.
+    unsafe fn attempt(&self, place: *mut ()) -> Option<Token>;
+    /// Links a node; false, and not linked, if there is no need to wait.
+    ///
+    /// # Safety
+    ///
+    /// - The node stays until it was claimed or forgotten.
+    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool;
+    /// Takes out a node for which `watch` was called.
+    fn forget(&self, observe: bool, node: &Node);
+    /// What the answer to a node means; `None`: look again.
+    fn answered(&self, answer: usize) -> Option<Token>;
+    /// Gives back what was chosen.
+    fn abandon(&self, token: Token);
+}
+
+impl<T> Handle for Receiver<T> {
+    fn is_ready(&self) -> bool {
+        with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::is_ready(&**c, RECV),
+            _ => self.due() <= clock::now_ns(),
+        )
+    }
+
+    fn stamp(&self) -> usize {
+        with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::stamp(&**c, RECV),
+            _ => usize::from(self.is_ready()),
+        )
+    }
+
+    fn due(&self) -> u64 {
+        Self::due(self)
+    }
+
+    unsafe fn attempt(&self, place: *mut ()) -> Option<Token> {
+        // SAFETY: the caller's contract.
+        let place = unsafe { &mut *place.cast::<MaybeUninit<T>>() };
+        let received = with!(&self.flavor, ReceiverFlavor, c => c.take(place),
+            _ => self.try_recv().ok().map(|message| {
+                place.write(message);
+                Received::Value
+            }),
+        );
+        received.map(received_token)
+    }
+
+    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool {
+        with!(&self.flavor, ReceiverFlavor, c => {
+            // SAFETY: the caller's contract.
+            unsafe { Flavor::<T>::watch(&**c, RECV, observe, node, ticket) }
+        }, _ => self.due() > clock::now_ns())
+    }
+
+    fn forget(&self, observe: bool, node: &Node) {
+        let list = if observe { RECV + WATCH } else { RECV };
+        with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::queue(&**c).forget(list, node), _ => {});
+    }
+
+    fn answered(&self, answer: usize) -> Option<Token> {
+        with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::taken(&**c, answer), _ => None)
+            .map(received_token)
+    }
+
+    fn abandon(&self, _: Token) {}
+}
+
+fn received_token(received: Received) -> Token {
+    match received {
+        Received::Value => Token::Received,
+        Received::Closed => Token::Closed,
+    }
+}
+
+impl<T> Handle for Sender<T> {
+    fn is_ready(&self) -> bool {
+        with!(&self.flavor, SenderFlavor, c => Flavor::<T>::is_ready(&**c, SEND))
+    }
+
+    fn stamp(&self) -> usize {
+        with!(&self.flavor, SenderFlavor, c => Flavor::<T>::stamp(&**c, SEND))
+    }
+
+    fn due(&self) -> u64 {
+        u64::MAX
+    }
+
+    unsafe fn attempt(&self, _: *mut ()) -> Option<Token> {
+        with!(&self.flavor, SenderFlavor, c => Flavor::<T>::offer(&**c))
+            .map(|sending| Token::Sending(Chosen(sending)))
+    }
+
+    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool {
+        with!(&self.flavor, SenderFlavor, c => {
+            // SAFETY: the caller's contract.
+            unsafe { Flavor::<T>::watch(&**c, SEND, observe, node, ticket) }
+        })
+    }
+
+    fn forget(&self, observe: bool, node: &Node) {
+        let list = if observe { SEND + WATCH } else { SEND };
+        with!(&self.flavor, SenderFlavor, c => Flavor::<T>::queue(&**c).forget(list, node));
+    }
+
+    fn answered(&self, answer: usize) -> Option<Token> {
+        with!(&self.flavor, SenderFlavor, c => Flavor::<T>::offered(&**c, answer))
+            .map(|sending| Token::Sending(Chosen(sending)))
+    }
+
+    fn abandon(&self, token: Token) {
+        if let Token::Sending(Chosen(sending)) = token {
+            with!(&self.flavor, SenderFlavor, c => Flavor::<T>::abandon(&**c, sending));
+        }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Sends what was chosen.
+    pub(super) fn complete(&self, chosen: Chosen, message: T) -> Result<(), T> {
+        with!(&self.flavor, SenderFlavor, c => c.complete(chosen.0, message))
+    }
+}
+
+/// One case of a select.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    pub(super) handle: &'a dyn Handle,
+    /// Where a received message goes: valid for one of the handle's type as long as the case is in use. Null for a send.
+    pub(super) place: *mut (),
+    /// Set by [`note`] when a message is there.
+    pub(super) full: Option<&'a Cell<bool>>,
+}
+
+/// Tells the case that its message is there.
+pub(super) fn note(cases: &[Case<'_>], index: usize, token: &Token) {
+    if let (Token::Received, Some(full)) = (token, cases[index].full) {
+        full.set(true);
+    }
+}
+
+/// How to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct How {
+    /// The first that is ready, instead of any.
+    pub(super) biased: bool,
+    /// Only say which is ready.
+    pub(super) observe: bool,
+}
+
+impl How {
+    /// Chooses and takes part.
+    pub(super) fn taking_part(biased: bool) -> Self {
+        Self { biased, observe: false }
+    }
+}
+
+/// The index of the case, and what was chosen of it (for an observer, nothing).
+type Choice = (usize, Option<Token>);
+
+/// Looks for a case that is ready.
+#[inline]
+pub(super) fn pass(cases: &[Case<'_>], how: How) -> Option<Choice> {
+    loop {
+        let mut found = None;
+        let mut ready = 0;
+        for (index, case) in cases.iter().enumerate() {
+            if case.handle.is_ready() {
+                ready += 1;
+                // Reservoir sampling: of `ready` so far, each was kept with the same probability.
+                if ready == 1 || sched::random(ready) == 0 {
+                    found = Some(index);
+                }
+                if how.biased {
+                    break;
+                }
+            }
+        }
+        let index = found?;
+        if how.observe {
+            return Some((index, None));
+        }
+        // SAFETY: `place` is what `Case` says.
+        if let Some(token) = unsafe { cases[index].handle.attempt(cases[index].place) } {
+            return Some((index, Some(token)));
+        }
+    }
+}
+
+/// Looks for a case that is ready; `None` if at one instant none was.
+pub(super) fn try_once(cases: &[Case<'_>], how: How) -> Option<Choice> {
+    if cases.len() < 2 {
+        return pass(cases, how);
+    }
+    with_array(
+        cases.len(),
+        |_| 0,
+        |stamps: &mut [usize]| {
+            loop {
+                for (stamp, case) in stamps.iter_mut().zip(cases) {
+                    *stamp = case.handle.stamp();
+                }
+                if let Some(choice) = pass(cases, how) {
+                    return Some(choice);
+                }
+                if stamps.iter().zip(cases).all(|(stamp, case)| case.handle.stamp() == *stamp) {
+                    return None;
+                }
+            }
+        },
+    )
+}
+
+/// Waits for one of the cases, until `deadline`.
+pub(super) fn wait(cases: &[Case<'_>], how: How, deadline: u64) -> Option<Choice> {
+    if let Some(choice) = pass(cases, how) {
+        return Some(choice);
+    }
+    with_array(
+        cases.len(),
+        |index| Node::new(cases.get(index).map_or(std::ptr::null_mut(), |case| case.place)),
+        |nodes| wait_with(cases, nodes, how, deadline),
+    )
+}
+
+/// Runs `f` with `len` values: on the stack unless they are many.
+fn with_array<V, R>(len: usize, make: impl Fn(usize) -> V, f: impl FnOnce(&mut [V]) -> R) -> R {
+    if len <= 4 {
+        let mut few: [V; 4] = std::array::from_fn(make);
+        f(&mut few[..len])
+    } else if len <= 16 {
+        let mut some: [V; 16] = std::array::from_fn(make);
+        f(&mut some[..len])
+    } else {
+        let mut many: Vec<V> = (0..len).map(make).collect();
+        f(&mut many)
+    }
+}
+
+#[repr(C)]
+struct SelectOp<'a> {
+    op: ParkOp,
+    cases: &'a [Case<'a>],
+    nodes: &'a [Node],
+    observe: bool,
+    /// How many nodes `watch` was called for.
+    watched: Cell<usize>,
+}
+
+fn wait_with(cases: &[Case<'_>], nodes: &[Node], how: How, deadline: u64) -> Option<Choice> {
+    loop {
+        let due = cases.iter().map(|case| case.handle.due()).min().unwrap_or(u64::MAX);
+        let op = SelectOp {
+            op: ParkOp::new(Wait::Select, due.min(deadline), commit),
+            cases,
+            nodes,
+            observe: how.observe,
+            watched: Cell::new(0),
+        };
+        // SAFETY: `op` is the first field of a SelectOp and stays in this frame until the call returns.
+        let reason = unsafe { block((&raw const op).cast()) };
+        let mut answer = None;
+        for index in 0..op.watched.get() {
+            // A node that was answered has been unlinked by who did.
+            match nodes[index].take_answer() {
+                Some(said) => answer = Some((index, said)),
+                None => cases[index].handle.forget(how.observe, &nodes[index]),
+            }
+        }
+        if reason == Reason::Cancelled {
+            cancelled();
+        }
+        if let Some((index, said)) = answer
+            && !how.observe
+            && let Some(token) = cases[index].handle.answered(said)
+        {
+            return Some((index, Some(token)));
+        }
+        if let Some(choice) = pass(cases, how) {
+            return Some(choice);
+        }
+        if reason == Reason::TimedOut && deadline <= clock::now_ns() {
+            return None;
+        }
+    }
+}
+
+/// # Safety
+///
+/// - `op` is the first field of a `SelectOp` in a suspended frame.
+unsafe fn commit(op: *const ParkOp, ticket: Ticket) -> Commit {
+    // SAFETY: the caller's contract; the frame stays until the waiter is made ready, which cannot take effect before this returns
+    // (`park::commit`).
+    let this = unsafe { &*op.cast::<SelectOp<'_>>() };
+    for (index, case) in this.cases.iter().enumerate() {
+        // SAFETY: the waiter forgets all nodes before it goes on.
+        if !unsafe { case.handle.watch(this.observe, &this.nodes[index], ticket) } {
+            return Commit::Already;
+        }
+        this.watched.set(index + 1);
+    }
+    Commit::Blocked
+}
