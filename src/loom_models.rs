@@ -4,6 +4,7 @@
 //! says in its name what may not happen. loom explores the interleavings and the reorderings that the orderings allow; it takes SeqCst accesses
 //! for AcqRel (`fence::in_model`), and it cannot see the timed parts (doze, monitor), which only make things happen sooner.
 
+mod bias;
 mod lock;
 mod waitq;
 

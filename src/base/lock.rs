@@ -88,6 +88,12 @@ impl<T> Lock<T> {
         Locked { lock: self }
     }
 
+    /// Its place in the order.
+    #[inline(always)]
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
+    }
+
     #[inline(always)]
     fn try_take(&self) -> bool {
         // Acquire pairs with the Release in `Locked::drop`.
@@ -161,7 +167,7 @@ impl<T> Drop for Locked<'_, T> {
 }
 
 /// The ranks this thread holds; nothing in release builds.
-mod ranks {
+pub(super) mod ranks {
     use super::Rank;
 
     #[cfg(debug_assertions)]
@@ -192,14 +198,14 @@ mod ranks {
     }
 
     #[inline(always)]
-    pub(super) fn enter(rank: Rank) {
+    pub(in crate::base) fn enter(rank: Rank) {
         #[cfg(debug_assertions)]
         imp::enter(rank);
         let _ = rank;
     }
 
     #[inline(always)]
-    pub(super) fn leave(rank: Rank) {
+    pub(in crate::base) fn leave(rank: Rank) {
         #[cfg(debug_assertions)]
         imp::leave(rank);
         let _ = rank;

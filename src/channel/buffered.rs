@@ -16,6 +16,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use super::buffer::{Buffer, Pop, PushError, Reserve};
 use super::err::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use super::flavor::{CLOSED, FIRST_PLACE, Flavor, MOVED, Queue, RECV, Received, SEND, Sending, WATCH};
+use crate::base::atomic::{Ordering, fence};
 use crate::routine::{TaskRef, Wait};
 use crate::sched::park::cancelled;
 use crate::sched::waitq::{LockedQueue, Options, Outcome};
@@ -29,6 +30,16 @@ pub(super) struct Buffered<B> {
 impl<B> Buffered<B> {
     pub(super) fn new(buffer: B) -> Self {
         Self { buffer, queue: Queue::new() }
+    }
+
+    /// Whether an operation on `side` would not wait, asked by one whose node has just been linked.
+    fn can<T>(&self, side: usize) -> bool
+    where
+        B: Buffer<T>,
+    {
+        // See `WaitQueue::waiting`.
+        fence(Ordering::SeqCst);
+        if side == RECV { self.buffer.readable() } else { self.buffer.writable() }
     }
 
     /// After a value came: somebody may wait for it.
@@ -291,7 +302,7 @@ impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
     }
 
     fn must_wait(&self, side: usize, _: TaskRef, _: &mut LockedQueue<'_, 4>) -> bool {
-        !Flavor::<T>::is_ready(self, side)
+        !self.can(side)
     }
 
     fn take(&self, place: &mut MaybeUninit<T>) -> Option<Received> {

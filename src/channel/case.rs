@@ -203,7 +203,7 @@ impl How {
 type Choice = (usize, Option<Token>);
 
 /// Looks for a case that is ready.
-#[inline]
+#[inline(never)]
 pub(super) fn pass(cases: &[Case<'_>], how: How) -> Option<Choice> {
     loop {
         let mut found = None;
@@ -255,16 +255,23 @@ pub(super) fn try_once(cases: &[Case<'_>], how: How) -> Option<Choice> {
     )
 }
 
-/// Waits for one of the cases, until `deadline`.
+/// Waits for one of the cases, until `deadline`; `None` if that passes first.
 pub(super) fn wait(cases: &[Case<'_>], how: How, deadline: u64) -> Option<Choice> {
     if let Some(choice) = pass(cases, how) {
         return Some(choice);
     }
-    with_array(
-        cases.len(),
-        |index| Node::new(cases.get(index).map_or(std::ptr::null_mut(), |case| case.place)),
-        |nodes| wait_with(cases, nodes, how, deadline),
-    )
+    let place = |index: usize| cases.get(index).map_or(std::ptr::null_mut(), |case| case.place);
+    with_array(cases.len(), |index| Node::new(place(index)), |nodes| wait_with(cases, nodes, how, deadline))
+}
+
+/// As `wait`, for a number of cases that is known: the switch stands in the caller (see `Sender::send`).
+#[inline(always)]
+pub(super) fn wait_for<const N: usize>(cases: &[Case<'_>; N], how: How, deadline: u64) -> Option<Choice> {
+    if let Some(choice) = pass(cases, how) {
+        return Some(choice);
+    }
+    let nodes: [Node; N] = std::array::from_fn(|index| Node::new(cases[index].place));
+    wait_with(cases, &nodes, how, deadline)
 }
 
 /// Runs `f` with `len` values: on the stack unless they are many.
@@ -291,6 +298,7 @@ struct SelectOp<'a> {
     watched: Cell<usize>,
 }
 
+#[inline(always)]
 fn wait_with(cases: &[Case<'_>], nodes: &[Node], how: How, deadline: u64) -> Option<Choice> {
     loop {
         let due = cases.iter().map(|case| case.handle.due()).min().unwrap_or(u64::MAX);
@@ -303,30 +311,36 @@ fn wait_with(cases: &[Case<'_>], nodes: &[Node], how: How, deadline: u64) -> Opt
         };
         // SAFETY: `op` is the first field of a SelectOp and stays in this frame until the call returns.
         let reason = unsafe { block((&raw const op).cast()) };
-        let mut answer = None;
-        for index in 0..op.watched.get() {
-            // A node that was answered has been unlinked by who did.
-            match nodes[index].take_answer() {
-                Some(said) => answer = Some((index, said)),
-                None => cases[index].handle.forget(how.observe, &nodes[index]),
-            }
-        }
-        if reason == Reason::Cancelled {
-            cancelled();
-        }
-        if let Some((index, said)) = answer
-            && !how.observe
-            && let Some(token) = cases[index].handle.answered(said)
-        {
-            return Some((index, Some(token)));
-        }
-        if let Some(choice) = pass(cases, how) {
+        if let Some(choice) = woken(&op, reason, how) {
             return Some(choice);
         }
         if reason == Reason::TimedOut && deadline <= clock::now_ns() {
             return None;
         }
     }
+}
+
+/// After waking: takes the nodes out, and finds what was chosen.
+#[inline(never)]
+fn woken(op: &SelectOp<'_>, reason: Reason, how: How) -> Option<Choice> {
+    let mut answer = None;
+    for index in 0..op.watched.get() {
+        // A node that was answered has been unlinked by who did.
+        match op.nodes[index].take_answer() {
+            Some(said) => answer = Some((index, said)),
+            None => op.cases[index].handle.forget(how.observe, &op.nodes[index]),
+        }
+    }
+    if reason == Reason::Cancelled {
+        cancelled();
+    }
+    if let Some((index, said)) = answer
+        && !how.observe
+        && let Some(token) = op.cases[index].handle.answered(said)
+    {
+        return Some((index, Some(token)));
+    }
+    pass(op.cases, how)
 }
 
 /// # Safety

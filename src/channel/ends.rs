@@ -346,7 +346,8 @@ impl<T> Sender<T> {
     /// greenroutine::go(move || drop(r));
     /// assert_eq!(s.send(2), Err(SendError(2)));
     /// ```
-    #[inline]
+    // Always inlined, as is `recv`: a `ret` between resuming and the next suspension is mispredicted, twice (15 ns), so the switch stands in the caller.
+    #[inline(always)]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         safepoint();
         with!(&self.flavor, SenderFlavor, c => c.send(message, u64::MAX))
@@ -533,7 +534,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.recv(), Ok(5));
     /// assert_eq!(r.recv(), Err(RecvError));
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(u64::MAX).map_err(|_| RecvError)
     }

@@ -91,7 +91,7 @@ pub(super) trait Flavor<T> {
     /// - As `LockedQueue::link`.
     unsafe fn watch(&self, side: usize, observe: bool, node: &Node, ticket: Ticket) -> bool {
         let list = if observe { side + WATCH } else { side };
-        let mut locked = self.queue().lock();
+        let mut locked = self.queue().lock_for(ticket);
         // SAFETY: the caller's contract.
         unsafe { locked.link(list, node, ticket, false) };
         let must_wait = self.must_wait(side, ticket.task, &mut locked);

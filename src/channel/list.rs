@@ -240,7 +240,7 @@ impl<T> Taken<T> {
 }
 
 impl<T> Buffer<T> for List<T> {
-    #[inline(always)]
+    #[inline(never)]
     fn push(&self, value: T) -> Result<(), PushError<T>> {
         match self.take_tail() {
             Some((block, offset)) => {
@@ -255,7 +255,7 @@ impl<T> Buffer<T> for List<T> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pop(&self) -> Pop<T> {
         match self.take_head() {
             Take::Slot(taken) => Pop::Value(taken.read()),

@@ -107,10 +107,10 @@ fn chosen(cases: &[Case<'_>], choice: Option<(usize, Option<Token>)>) -> Option<
 }
 
 /// Waits until a case was chosen.
-#[inline]
-pub fn select(cases: &[Case<'_>], biased: bool) -> (usize, Token) {
+#[inline(always)]
+pub fn select<const N: usize>(cases: &[Case<'_>; N], biased: bool) -> (usize, Token) {
     safepoint();
-    match chosen(cases, case::wait(cases, How::taking_part(biased), u64::MAX)) {
+    match chosen(cases, case::wait_for(cases, How::taking_part(biased), u64::MAX)) {
         Some(choice) => choice,
         None => unreachable!("a wait without deadline ends with a choice"),
     }
@@ -118,15 +118,19 @@ pub fn select(cases: &[Case<'_>], biased: bool) -> (usize, Token) {
 
 /// Chooses a case if one is ready.
 #[inline]
-pub fn try_select(cases: &[Case<'_>], biased: bool) -> Option<(usize, Token)> {
+pub fn try_select<const N: usize>(cases: &[Case<'_>; N], biased: bool) -> Option<(usize, Token)> {
     safepoint();
     chosen(cases, case::try_once(cases, How::taking_part(biased)))
 }
 
 /// Waits until a case was chosen, for at most `timeout`.
-pub fn select_timeout(cases: &[Case<'_>], biased: bool, timeout: Duration) -> Option<(usize, Token)> {
+pub fn select_timeout<const N: usize>(
+    cases: &[Case<'_>; N],
+    biased: bool,
+    timeout: Duration,
+) -> Option<(usize, Token)> {
     safepoint();
-    chosen(cases, case::wait(cases, How::taking_part(biased), clock::deadline_after(timeout)))
+    chosen(cases, case::wait_for(cases, How::taking_part(biased), clock::deadline_after(timeout)))
 }
 
 #[inline(always)]

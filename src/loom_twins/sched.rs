@@ -154,3 +154,20 @@ pub(crate) mod ready {
         task.wake_up();
     }
 }
+
+pub(crate) mod worker {
+    //! As `sched::worker`: who locks. Nobody is an owner here; `loom_models::bias` has owners.
+
+    use crate::base::bias::Me;
+    use crate::routine::TaskRef;
+
+    /// Of a thread.
+    pub(super) fn me() -> Me {
+        std::ptr::null_mut()
+    }
+
+    /// Of a thread.
+    pub(super) fn me_in_commit(_: TaskRef) -> Me {
+        std::ptr::null_mut()
+    }
+}

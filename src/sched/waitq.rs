@@ -15,9 +15,11 @@
 
 use super::park::{Commit, ParkOp, block};
 use super::ready::{ready, ready_tail};
+use super::worker::{me, me_in_commit};
 use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::base::bias::{BiasLocked, BiasedLock, Me};
 use crate::base::fence;
-use crate::base::lock::{Lock, Locked, Rank};
+use crate::base::lock::Rank;
 use crate::routine::{Reason, TaskRef, Ticket, Wait};
 
 use std::cell::{Cell, UnsafeCell};
@@ -70,10 +72,10 @@ struct List {
 
 /// See the file's documentation.
 pub(crate) struct WaitQueue<const N: usize = 1> {
-    lists: Lock<[List; N]>,
-    /// How many nodes lists 0 and 1 have (the low halves), and lists 2 and 3 (the high halves), stale ones included. Written under the lock, read by
-    /// anybody, both SeqCst: a waiter that has linked its node and then (SeqCst) still sees nothing to be had may sleep; whoever makes something to be
-    /// had (SeqCst) and then reads this sees it.
+    lists: BiasedLock<[List; N]>,
+    /// How many nodes lists 0 and 1 have (the low halves), and lists 2 and 3 (the high halves), stale ones included. Written under the lock. A hint for
+    /// anybody; more for those who make something to be had outside the lock: a waiter that has linked its node, and after a SeqCst fence still sees nothing to
+    /// be had, may sleep, since whoever makes something to be had (SeqCst) and then reads this (SeqCst) sees the node.
     waiting: [AtomicU64; 2],
     /// Counts the links into the even and the odd lists, so that two looks tell whether a list was empty all the time between.
     links: [AtomicU32; 2],
@@ -89,7 +91,7 @@ impl<const N: usize> WaitQueue<N> {
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
         Self {
-            lists: Lock::new(Rank::Waiters, [EMPTY; N]),
+            lists: BiasedLock::new(Rank::Waiters, [EMPTY; N]),
             waiting: [const { AtomicU64::new(0) }; 2],
             links: [const { AtomicU32::new(0) }; 2],
         }
@@ -99,7 +101,7 @@ impl<const N: usize> WaitQueue<N> {
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Self {
-            lists: Lock::new(Rank::Waiters, [EMPTY; N]),
+            lists: BiasedLock::new(Rank::Waiters, [EMPTY; N]),
             waiting: std::array::from_fn(|_| AtomicU64::new(0)),
             links: std::array::from_fn(|_| AtomicU32::new(0)),
         }
@@ -124,9 +126,21 @@ impl<const N: usize> WaitQueue<N> {
         self.links[side].load(Ordering::SeqCst)
     }
 
+    /// Locks, from anywhere but a commit.
     #[inline(always)]
     pub(crate) fn lock(&self) -> LockedQueue<'_, N> {
-        LockedQueue { lists: self.lists.lock(), waiting: &self.waiting, links: &self.links }
+        self.lock_as(me())
+    }
+
+    /// Locks in the commit of the waiter with this ticket.
+    #[inline(always)]
+    pub(crate) fn lock_for(&self, ticket: Ticket) -> LockedQueue<'_, N> {
+        self.lock_as(me_in_commit(ticket.task))
+    }
+
+    #[inline(always)]
+    fn lock_as(&self, me: Me) -> LockedQueue<'_, N> {
+        LockedQueue { lists: self.lists.lock(me), waiting: &self.waiting, links: &self.links }
     }
 
     /// Unlinks a node of this queue whose waiter has been woken, if it is still linked.
@@ -244,7 +258,7 @@ unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, const N: usize>(
     let must_wait = this.must_wait.get();
     // SAFETY: only this call uses the closure.
     let must_wait = unsafe { &mut *must_wait };
-    let mut locked = this.queue.lock();
+    let mut locked = this.queue.lock_for(ticket);
     // SAFETY: the node is in the waiter's frame, and the waiter calls `forget` unless it was claimed through the list or is unlinked here.
     unsafe { locked.link(this.side, &this.node, ticket, this.front) };
     if must_wait(&mut locked) {
@@ -256,7 +270,7 @@ unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, const N: usize>(
 
 /// Evidence that the queue is locked.
 pub(crate) struct LockedQueue<'q, const N: usize> {
-    lists: Locked<'q, [List; N]>,
+    lists: BiasLocked<'q, [List; N]>,
     waiting: &'q [AtomicU64; 2],
     links: &'q [AtomicU32; 2],
 }
@@ -314,8 +328,7 @@ impl<const N: usize> LockedQueue<'_, N> {
         let links = &self.links[side & 1];
         links.store(links.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         let waiting = &self.waiting[side & 1];
-        waiting.store(waiting.load(Ordering::Relaxed) + Self::one(side), Ordering::SeqCst);
-        fence::in_model();
+        waiting.store(waiting.load(Ordering::Relaxed) + Self::one(side), Ordering::Relaxed);
     }
 
     /// What one node in list `side` adds to `waiting`.

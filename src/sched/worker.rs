@@ -23,11 +23,12 @@ use super::park::{self, ParkOp};
 use super::queue::Fifo;
 use super::steal::Loot;
 use super::timers::TimerQueue;
+use crate::base::bias::Me;
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
 use crate::routine::cell::MORE_HANDOFF;
 use crate::routine::slot::{DONE, Ended, YIELD};
-use crate::routine::{Slot, SlotRef, Task, TaskRef, body};
+use crate::routine::{Kind, Slot, SlotRef, Task, TaskRef, body, slot};
 use crate::stack::{self, arena, commit};
 use crate::sys::{self, clock, futex};
 
@@ -95,6 +96,23 @@ pub(crate) struct Worker {
 pub(crate) unsafe fn of_slot<'a>(slot: SlotRef) -> &'a Worker {
     // SAFETY: the worker wrote its own address before it resumed the goroutine and does not move or end while that runs.
     unsafe { &*slot.worker.get().cast::<Worker>() }
+}
+
+/// The calling thread's name as a holder of locks: its worker's, if it runs a goroutine.
+#[inline(always)]
+pub(super) fn me() -> Me {
+    match slot::current() {
+        // SAFETY: we run on the slot, and the reference ends here.
+        Some(slot) => Arc::as_ptr(&unsafe { of_slot(slot) }.shared).cast_mut().cast(),
+        None => ptr::null_mut(),
+    }
+}
+
+/// As [`me`], on the worker's own stack, in the commit of `task`.
+#[inline(always)]
+pub(super) fn me_in_commit(task: TaskRef) -> Me {
+    // A goroutine is its worker's while its wait is committed, in both modes.
+    if task.kind.get() == Kind::Goroutine { task.home.load(Ordering::Relaxed) } else { ptr::null_mut() }
 }
 
 /// Starts a worker's thread.
