@@ -37,7 +37,7 @@ impl<B> Buffered<B> {
     where
         B: Buffer<T>,
     {
-        // See `WaitQueue::waiting`.
+        // See `WaitQueue::hints`.
         fence(Ordering::SeqCst);
         if side == RECV { self.buffer.readable() } else { self.buffer.writable() }
     }

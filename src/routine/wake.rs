@@ -70,6 +70,12 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
+    /// Whether those that the waiter has spawned are likely to end the wait.
+    #[inline(always)]
+    pub(crate) fn may_need_children(self) -> bool {
+        matches!(self, Self::ChanReceive | Self::Select | Self::WaitGroup)
+    }
+
     /// The words of goroutine dumps.
     pub(crate) fn words(code: u8) -> &'static str {
         match code {

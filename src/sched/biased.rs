@@ -116,6 +116,19 @@ impl<T: Queued + 'static> Biased<T> {
         takes
     }
 
+    /// Takes the node at the tail, if it is `wanted` and not the only one. The owner's.
+    pub(crate) fn pop_newest(&self, wanted: impl FnOnce(&T) -> bool) -> Option<&'static T> {
+        self.enter();
+        let tail = self.tail.get();
+        // SAFETY: null, or a node in this list; nodes are 'static.
+        let newest = unsafe { tail.as_ref() }.filter(|node| !ptr::eq(self.head.get(), *node) && wanted(node));
+        if let Some(node) = newest {
+            self.unlink(node);
+        }
+        self.leave();
+        newest
+    }
+
     /// Takes half of what waits, at most 128, and passes it on in order. A thief's: not the owner's. False if there was nothing, or another thief is at it.
     pub(crate) fn steal(&self, mut each: impl FnMut(&'static T)) -> bool {
         if self.is_empty()
@@ -346,6 +359,20 @@ mod tests {
             assert!(std::ptr::eq(queue.pop().expect("still in it"), &nodes[n]));
         }
         assert!(queue.is_empty() && queue.pop().is_none());
+    }
+
+    #[test]
+    fn the_owner_takes_the_newest_but_not_the_last() {
+        fence::init();
+        let queue = Biased::new(1);
+        let nodes = nodes(3);
+        nodes.iter().for_each(|node| queue.push(node));
+        assert!(queue.pop_newest(|_| false).is_none());
+        for n in [2, 1] {
+            assert!(std::ptr::eq(queue.pop_newest(|_| true).expect("there are more"), &nodes[n]));
+        }
+        assert!(queue.pop_newest(|_| true).is_none());
+        assert!(std::ptr::eq(queue.pop().expect("the first is left"), &nodes[0]));
     }
 
     #[test]

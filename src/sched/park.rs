@@ -111,8 +111,9 @@ pub(super) unsafe fn commit(worker: &Worker, task: TaskRef, op: *const ParkOp) {
     // SAFETY: in the suspended frame, which stays until somebody claims the wait; that is possible from `begin` on, so everything
     // is read before.
     let op_ref = unsafe { &*op };
-    let (publish, deadline, cancellable) = (op_ref.commit, op_ref.deadline, op_ref.cancellable);
-    let episode = task.wake.begin(op_ref.wait, cancellable);
+    let (publish, wait, deadline, cancellable) =
+        (op_ref.commit, op_ref.wait, op_ref.deadline, op_ref.cancellable);
+    let episode = task.wake.begin(wait, cancellable);
     let ticket = Ticket { task, episode };
     if deadline != u64::MAX {
         // A canceller may have claimed the wait already. Then the goroutine is in a queue of this worker (in free mode it is bound
@@ -128,6 +129,9 @@ pub(super) unsafe fn commit(worker: &Worker, task: TaskRef, op: *const ParkOp) {
             worker.put_next(task);
         }
         return;
+    }
+    if wait.may_need_children() {
+        worker.favor_newest();
     }
     // Pairs with the heavy fence in `cancel`: either we see the flag, or the canceller sees the wait.
     fence::light();

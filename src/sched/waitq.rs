@@ -11,12 +11,12 @@
 //! | the waiter, woken by a timer or cancelled | unlinks its node if it is still linked | the lock |
 //!
 //! So a node is never reached through the list after its frame is gone: either the waker has unlinked it before it made the waiter ready, or
-//! the waiter unlinks it itself. `waiting` lets both sides skip the lock when nobody waits; see there for what it promises.
+//! the waiter unlinks it itself. `hints` lets both sides skip the lock when nobody waits; see there for what it promises.
 
 use super::park::{Commit, ParkOp, block};
 use super::ready::{ready, ready_tail};
 use super::worker::{me, me_in_commit};
-use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::base::atomic::{AtomicU64, Ordering};
 use crate::base::bias::{BiasLocked, BiasedLock, Me};
 use crate::base::fence;
 use crate::base::lock::Rank;
@@ -73,16 +73,18 @@ struct List {
 /// See the file's documentation.
 pub(crate) struct WaitQueue<const N: usize = 1> {
     lists: BiasedLock<[List; N]>,
-    /// How many nodes lists 0 and 1 have (the low halves), and lists 2 and 3 (the high halves), stale ones included. Written under the lock. A hint for
-    /// anybody; more for those who make something to be had outside the lock: a waiter that has linked its node, and after a SeqCst fence still sees nothing to
-    /// be had, may sleep, since whoever makes something to be had (SeqCst) and then reads this (SeqCst) sees the node.
-    waiting: [AtomicU64; 2],
-    /// Counts the links into the even and the odd lists, so that two looks tell whether a list was empty all the time between.
-    links: [AtomicU32; 2],
+    /// What can be known without the lock, for the even and the odd lists: bit 0, list 0 or 1 is not empty; bit 1, list 2 or 3; above, a count of links, so that
+    /// two looks tell whether a list was empty all the time between. Written under the lock; stale waiters count. A hint for anybody; more for those who
+    /// make something to be had outside the lock: a waiter that has linked its node, and after a SeqCst fence still sees nothing to be had, may sleep, since
+    /// whoever makes something to be had (SeqCst) and then reads this (SeqCst) sees the node.
+    hints: [AtomicU64; 2],
 }
 
 // SAFETY: the raw pointers are to nodes whose waiters stay until they are unlinked, which takes the lock.
 unsafe impl Send for List {}
+
+/// One link, in `hints`.
+const LINK: u64 = 4;
 
 const EMPTY: List = List { first: ptr::null(), last: ptr::null() };
 
@@ -90,11 +92,7 @@ impl<const N: usize> WaitQueue<N> {
     /// Nobody waits.
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
-        Self {
-            lists: BiasedLock::new(Rank::Waiters, [EMPTY; N]),
-            waiting: [const { AtomicU64::new(0) }; 2],
-            links: [const { AtomicU32::new(0) }; 2],
-        }
+        Self { lists: BiasedLock::new(Rank::Waiters, [EMPTY; N]), hints: [const { AtomicU64::new(0) }; 2] }
     }
 
     /// Nobody waits.
@@ -102,28 +100,27 @@ impl<const N: usize> WaitQueue<N> {
     pub(crate) fn new() -> Self {
         Self {
             lists: BiasedLock::new(Rank::Waiters, [EMPTY; N]),
-            waiting: std::array::from_fn(|_| AtomicU64::new(0)),
-            links: std::array::from_fn(|_| AtomicU32::new(0)),
+            hints: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
-    /// Whether somebody may wait in list `side` (0 or 1): a hint unless the caller's last write was SeqCst (see `waiting`).
+    /// Whether somebody may wait in list `side` (0 or 1): see `hints`.
     #[inline(always)]
     pub(crate) fn has_waiters(&self, side: usize) -> bool {
         fence::in_model();
-        self.waiting[side].load(Ordering::SeqCst) as u32 != 0
+        self.hints[side].load(Ordering::SeqCst) & 1 != 0
     }
 
     /// Whether somebody may wait in list `side` or `side + 2`.
     #[inline(always)]
     pub(crate) fn has_any(&self, side: usize) -> bool {
         fence::in_model();
-        self.waiting[side].load(Ordering::SeqCst) != 0
+        self.hints[side].load(Ordering::SeqCst) & 3 != 0
     }
 
     /// Changes whenever a node is linked into list `side` or `side + 2`.
-    pub(crate) fn links(&self, side: usize) -> u32 {
-        self.links[side].load(Ordering::SeqCst)
+    pub(crate) fn links(&self, side: usize) -> u64 {
+        self.hints[side].load(Ordering::SeqCst) >> 2
     }
 
     /// Locks, from anywhere but a commit.
@@ -140,7 +137,7 @@ impl<const N: usize> WaitQueue<N> {
 
     #[inline(always)]
     fn lock_as(&self, me: Me) -> LockedQueue<'_, N> {
-        LockedQueue { lists: self.lists.lock(me), waiting: &self.waiting, links: &self.links }
+        LockedQueue { lists: self.lists.lock(me), hints: &self.hints }
     }
 
     /// Unlinks a node of this queue whose waiter has been woken, if it is still linked.
@@ -271,8 +268,7 @@ unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, const N: usize>(
 /// Evidence that the queue is locked.
 pub(crate) struct LockedQueue<'q, const N: usize> {
     lists: BiasLocked<'q, [List; N]>,
-    waiting: &'q [AtomicU64; 2],
-    links: &'q [AtomicU32; 2],
+    hints: &'q [AtomicU64; 2],
 }
 
 impl<const N: usize> LockedQueue<'_, N> {
@@ -325,15 +321,13 @@ impl<const N: usize> LockedQueue<'_, N> {
             Some(next) => next.prev.set(node),
             None => list.last = node,
         }
-        let links = &self.links[side & 1];
-        links.store(links.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        let waiting = &self.waiting[side & 1];
-        waiting.store(waiting.load(Ordering::Relaxed) + Self::one(side), Ordering::Relaxed);
+        let hints = &self.hints[side & 1];
+        hints.store((hints.load(Ordering::Relaxed) + LINK) | Self::bit(side), Ordering::Relaxed);
     }
 
-    /// What one node in list `side` adds to `waiting`.
-    const fn one(side: usize) -> u64 {
-        if side < 2 { 1 } else { 1 << 32 }
+    /// The bit of `hints` that says that list `side` is not empty.
+    const fn bit(side: usize) -> u64 {
+        if side < 2 { 1 } else { 2 }
     }
 
     /// Takes a node out that is linked in list `side`.
@@ -352,9 +346,10 @@ impl<const N: usize> LockedQueue<'_, N> {
             None => list.last = prev,
         }
         node.linked.set(false);
-        // Only upwards does anybody rely on the order.
-        let waiting = &self.waiting[side & 1];
-        waiting.store(waiting.load(Ordering::Relaxed) - Self::one(side), Ordering::Relaxed);
+        if self.lists[side].first.is_null() {
+            let hints = &self.hints[side & 1];
+            hints.store(hints.load(Ordering::Relaxed) & !Self::bit(side), Ordering::Relaxed);
+        }
     }
 
     /// Claims the first waiter of list `side` that is still waiting. The caller unlocks before it wakes it.

@@ -58,8 +58,9 @@ pub(crate) enum Role {
 }
 
 /// How often `next` may be taken in a row before its goroutine goes to the tail instead: a pair that talks through it would starve
-/// the rest. Go gives such a pair one time slice; counting costs less than a clock.
-const NEXT_IN_A_ROW: u32 = 64;
+/// the rest. Go gives such a pair one time slice, 10 ms; counting costs less than a clock, and this many take 30 to 100 µs. At 64 a tree of goroutines that is
+/// walked depth first was left for its oldest branch so often that it held 12,000 stacks (skynet over channels: 225 ms against 111).
+const NEXT_IN_A_ROW: u32 = 1024;
 
 /// See the file's documentation.
 pub(crate) struct Worker {
@@ -391,6 +392,24 @@ impl Worker {
         if self.shared.fresh.take_out(target) {
             target.more.set(target.more.get() | MORE_HANDOFF);
             self.put_next(target);
+        }
+    }
+
+    /// The running goroutine has begun to wait for something that those it has spawned may bring. The newest of them runs next: so trees of goroutines that
+    /// report through channels are walked depth first, on few stacks, as with `lend_turn` (skynet over channels on one worker: 340 ms breadth first, with
+    /// 111,000 parked stacks, against 111 ms). Go runs the newest first too, but only the last one spawned. The bound on `next` in a row keeps this from
+    /// starving the oldest.
+    #[inline(always)]
+    pub(super) fn favor_newest(&self) {
+        if self.shared.fresh.len() > 1 && self.shared.next.load(Ordering::Relaxed).is_null() {
+            self.favor_newest_slow();
+        }
+    }
+
+    #[inline(never)]
+    fn favor_newest_slow(&self) {
+        if let Some(newest) = self.shared.fresh.pop_newest(|task| task.fresh.get()) {
+            self.put_next(newest);
         }
     }
 
