@@ -109,6 +109,9 @@ pub use crate::runtime::{Runtime, run};
 #[path = "sched/biased.rs"]
 mod biased;
 #[cfg(loom)]
+#[path = "loom_twins/channel.rs"]
+mod channel;
+#[cfg(loom)]
 #[path = "sched/idle.rs"]
 mod idle;
 #[cfg(loom)]
@@ -126,3 +129,6 @@ mod routine;
 #[cfg(loom)]
 #[path = "loom_twins/sched.rs"]
 mod sched;
+#[cfg(loom)]
+#[path = "loom_twins/sys.rs"]
+mod sys;

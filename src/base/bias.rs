@@ -140,17 +140,20 @@ impl<T> BiasedLock<T> {
     fn revoke(&self, history: &mut History) {
         self.owner.store(ptr::null_mut(), Ordering::Relaxed);
         fence::heavy();
+        #[cfg(not(loom))]
         let mut spins = 0_u32;
         // Acquire pairs with the Release of the owner that leaves.
         while self.inside.load(Ordering::Acquire) != 0 {
-            spins += 1;
             #[cfg(loom)]
             loom::thread::yield_now();
             #[cfg(not(loom))]
-            if spins.is_multiple_of(64) {
-                std::thread::yield_now();
-            } else {
-                crate::arch::spin_hint();
+            {
+                spins += 1;
+                if spins.is_multiple_of(64) {
+                    std::thread::yield_now();
+                } else {
+                    crate::arch::spin_hint();
+                }
             }
         }
         history.last = ptr::null_mut();

@@ -87,13 +87,13 @@ impl<C> End<C> {
 pub(super) enum SenderFlavor<T> {
     Ring(End<Buffered<Ring<T>>>),
     List(End<Buffered<List<T>>>),
-    Zero(End<Zero>),
+    Zero(End<Zero<T>>),
 }
 
 pub(super) enum ReceiverFlavor<T> {
     Ring(End<Buffered<Ring<T>>>),
     List(End<Buffered<List<T>>>),
-    Zero(End<Zero>),
+    Zero(End<Zero<T>>),
     /// With the function that makes a `T` of an `Instant`, which it is.
     At(Arc<At>, fn(Instant) -> T),
     Tick(Arc<Tick>, fn(Instant) -> T),
@@ -609,7 +609,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Closes the channel for everybody, as [`Sender::close`] does. Does nothing to a receiver of [`after`], [`at`], [`tick`] or [`never`].
+    /// Closes the channel for everybody, as [`Sender::close`] does. Does nothing to a receiver of [`after`], [`at`], [`tick`] or [`never`](never()).
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! What every kind of channel does, for [`ends`](super::ends) and [`select`](super::select): [`buffered`](super::buffered) and [`zero`](super::zero).
+//! What every kind of channel does, for [`ends`](super::ends) and [`case`](super::case): [`buffered`](super::buffered) and [`zero`](super::zero).
 //!
 //! A channel has one wait queue with four lists, two a direction: those who wait to take part, and those who only want to know ([`ready`]): a
 //! select that asks which operation is ready takes nothing.

@@ -6,12 +6,12 @@
 //! | bounded | [`bounded`]`(n)`, [`chan`]`(n)` | while `n` messages are in it |
 //! | without capacity | [`bounded`]`(0)` | for its receiver; the message goes from frame to frame |
 //! | unbounded | [`unbounded`] | never |
-//! | timers | [`after`], [`at`], [`tick`], [`never`] | receivers only |
+//! | timers | [`after`], [`at`], [`tick`], [`never`](never()) | receivers only |
 //!
 //! A channel is disconnected when all senders or all receivers are gone, or by [`Sender::close`] or [`Receiver::close`]. Messages in it
 //! are still received.
 //!
-//! [`select!`], [`select_biased!`] and [`Select`] wait for one of several operations.
+//! [`select!`](crate::select!), [`select_biased!`](crate::select_biased!) and [`Select`] wait for one of several operations.
 //!
 //! # Cost
 //!
@@ -21,7 +21,7 @@
 //! # In the source
 //!
 //! A message's path: `ends` ([`Sender`], [`Receiver`]) → `flavor` (what every kind does) → `buffered` over `ring` or `list` (which have `buffer` in common), or
-//! `zero`, or `timed` → [`crate::sched::waitq`] to wait. `case` chooses among several, for `select` and `macros`. `err` and `iter` are what they say.
+//! `zero`, or `timed` → [`crate::sched::waitq`] to wait. `case` chooses among several, for `select` and `macros`; `handle` makes cases of ends. `err` and `iter` are what they say.
 
 mod buffer;
 mod buffered;
@@ -29,6 +29,7 @@ mod case;
 mod ends;
 mod err;
 mod flavor;
+mod handle;
 mod iter;
 mod list;
 mod macros;

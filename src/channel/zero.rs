@@ -4,6 +4,7 @@
 //! A select that has chosen a send has no message yet. If it comes second, the receiver it claimed sleeps on until the message is there. If it was
 //! waiting, the receiver that comes wakes it with its own address and takes its place as the one that sleeps ([`wake_and_wait`]).
 
+use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
 use super::err::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
@@ -14,15 +15,17 @@ use crate::sched::park::cancelled;
 use crate::sched::waitq::{Claimed, LockedQueue, Outcome, wake_and_wait};
 
 /// See the file's documentation.
-pub(super) struct Zero {
+pub(super) struct Zero<T> {
     queue: Queue,
     /// Not 0 once closed; written under the queue's lock.
     closed: AtomicU32,
+    /// All waiters' data are places for a `T`.
+    marker: PhantomData<fn(T) -> T>,
 }
 
-impl Zero {
+impl<T> Zero<T> {
     pub(super) fn new() -> Self {
-        Self { queue: Queue::new(), closed: AtomicU32::new(0) }
+        Self { queue: Queue::new(), closed: AtomicU32::new(0), marker: PhantomData }
     }
 
     #[inline(always)]
@@ -41,7 +44,7 @@ impl Zero {
 
     /// Gives `value` to a receiver that waits.
     #[inline(always)]
-    fn give<T>(&self, value: T) -> Result<(), T> {
+    fn give(&self, value: T) -> Result<(), T> {
         match self.claim(RECV) {
             Some(receiver) => {
                 // SAFETY: a receiver's data is the place for a value of the channel, in its frame or kept by it, until it is woken.
@@ -55,7 +58,7 @@ impl Zero {
 
     /// Takes the value of a sender that waits. False if there is none.
     #[inline(always)]
-    fn get<T>(&self, place: &mut MaybeUninit<T>) -> bool {
+    fn get(&self, place: &mut MaybeUninit<T>) -> bool {
         while let Some(sender) = self.claim(SEND) {
             let value = sender.data().cast::<MaybeUninit<T>>();
             if !value.is_null() {
@@ -83,7 +86,7 @@ impl Zero {
     }
 }
 
-impl<T> Flavor<T> for Zero {
+impl<T> Flavor<T> for Zero<T> {
     #[inline(always)]
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.give(value).map_err(|value| {

@@ -106,6 +106,11 @@ pub(crate) mod park {
         ended
     }
 
+    /// The models cancel no channel operation.
+    pub(crate) fn cancelled() -> ! {
+        panic!("a cancelled thread of a model");
+    }
+
     /// As the real one; the comments there say why.
     ///
     /// # Safety
@@ -138,6 +143,13 @@ pub(crate) mod park {
         task.reason.get()
     }
 }
+
+/// Choices are the model's own: always the last of those that are ready.
+pub(crate) fn random(_: usize) -> usize {
+    0
+}
+
+pub(crate) use park::{Commit, ParkOp, block};
 
 pub(crate) mod ready {
     //! As `sched::ready`.
