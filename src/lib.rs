@@ -44,7 +44,7 @@
 //! | 2 | `stack`, `timer` | 0, 1 |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
-//! | 5 | `go` (public as `task`), `time`, `channel` | 0 to 4, and each other where listed |
+//! | 5 | `go` (public as `task`), `time`, `channel`, `sync` | 0 to 4, and each other where listed |
 //! | 6 | `diag`, `runtime` | all |
 //!
 //! # Glossary
@@ -86,6 +86,8 @@ mod timer;
 pub mod channel;
 #[cfg(not(loom))]
 pub mod runtime;
+#[cfg(not(loom))]
+pub mod sync;
 #[cfg(not(loom))]
 pub mod time;
 
@@ -129,6 +131,11 @@ mod routine;
 #[cfg(loom)]
 #[path = "loom_twins/sched.rs"]
 mod sched;
+#[cfg(loom)]
+mod sync {
+    #[path = "raw/mod.rs"]
+    pub(crate) mod raw;
+}
 #[cfg(loom)]
 #[path = "loom_twins/sys.rs"]
 mod sys;

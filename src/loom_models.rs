@@ -6,6 +6,7 @@
 
 mod bias;
 mod lock;
+mod sync;
 mod waitq;
 
 use loom::sync::Arc;

@@ -17,10 +17,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("time", &["sched", "routine", "base", "sys"]),
     ("channel", &["time", "sched", "routine", "base", "sys"]),
     ("go", &["time", "sched", "routine", "stack", "base", "sys"]),
-    ("diag", &["channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
+    ("sync", &["go", "time", "sched", "routine", "base", "sys"]),
+    ("diag", &["sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
     (
         "runtime",
-        &["diag", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"],
+        &["diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"],
     ),
     // A crate of its own: `crate::` there names its own modules, the library is `greenroutine::`.
     ("bin", &[]),

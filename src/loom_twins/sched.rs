@@ -11,6 +11,25 @@
 #[path = "../sched/waitq.rs"]
 pub(crate) mod waitq;
 
+pub(crate) mod spin {
+    //! As `sched::spin`: where all wait at once. A look more is an interleaving that the models have anyway.
+
+    /// As the real one.
+    pub(crate) struct Spin;
+
+    impl Spin {
+        /// As the real one.
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        /// Wait.
+        pub(crate) fn again(&mut self) -> bool {
+            false
+        }
+    }
+}
+
 pub(crate) mod park {
     //! As `sched::park`.
 
@@ -141,6 +160,11 @@ pub(crate) mod park {
         }
         task.armed.store(0, Ordering::Relaxed);
         task.reason.get()
+    }
+
+    /// Models end a cancelled task by themselves.
+    pub(crate) fn unwind_if_cancelled(reason: Reason) {
+        assert_ne!(reason, Reason::Cancelled, "unwinding is not modelled");
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `steal` | which victim, and what has aged enough |
 //! | `worker` | one worker's state and its loop |
 //! | `park` | suspend with an operation; what the worker does for it after the switch |
+//! | `spin` | how long to look again before waiting |
 //! | `waitq` | the wait queue of all channels and locks |
 //! | `panics` | std's panic count belongs to goroutines, not to threads |
 //! | `timers` | arm, cancel, fire |
@@ -33,6 +34,7 @@ pub(crate) mod park;
 pub(crate) mod queue;
 pub(crate) mod ready;
 pub(crate) mod spawn;
+pub(crate) mod spin;
 pub(crate) mod steal;
 pub(crate) mod thread;
 pub(crate) mod timers;
@@ -41,6 +43,6 @@ pub(crate) mod worker;
 
 pub(crate) use self::ambient::{current_core, current_goroutine, current_task, random};
 pub(crate) use self::core::Core;
-pub(crate) use self::park::{Commit, ParkOp, block, safepoint, yield_now};
+pub(crate) use self::park::{Commit, ParkOp, block, pass_safepoint, safepoint, yield_now};
 pub(crate) use self::ready::ready;
 pub(crate) use self::spawn::{Options, SpawnError, spawn};

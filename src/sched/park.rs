@@ -210,6 +210,14 @@ pub(crate) fn safepoint(slot: SlotRef) {
     }
 }
 
+/// [`safepoint`] for callers that need not be goroutines.
+#[inline(always)]
+pub(crate) fn pass_safepoint() {
+    if let Some(slot) = slot::current() {
+        safepoint(slot);
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn preempted(slot: SlotRef) {

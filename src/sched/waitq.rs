@@ -167,7 +167,34 @@ impl<const N: usize> WaitQueue<N> {
 
     /// As [`wait`](Self::wait), with options.
     #[inline(always)]
-    pub(crate) fn wait_with<F: FnMut(&mut LockedQueue<'_, N>) -> bool>(
+    pub(crate) fn wait_with(
+        &self,
+        side: usize,
+        wait: Wait,
+        deadline: u64,
+        data: *mut (),
+        options: Options,
+        must_wait: impl FnMut(&mut LockedQueue<'_, N>) -> bool,
+    ) -> Outcome {
+        self.wait_inner(side, wait, deadline, data, options, must_wait, || ())
+    }
+
+    /// Waits in list `side` for somebody to claim and answer the caller, and calls `then` once the caller can be found there, without the lock: to
+    /// give back what others need in order to wake it. As `must_wait` it runs on the worker, and neither blocks nor panics.
+    pub(crate) fn wait_then(
+        &self,
+        side: usize,
+        wait: Wait,
+        deadline: u64,
+        data: *mut (),
+        then: impl FnMut(),
+    ) -> Outcome {
+        self.wait_inner(side, wait, deadline, data, Options::default(), |_| true, then)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "the two above, which name them")]
+    fn wait_inner<F: FnMut(&mut LockedQueue<'_, N>) -> bool, T: FnMut()>(
         &self,
         side: usize,
         wait: Wait,
@@ -175,14 +202,15 @@ impl<const N: usize> WaitQueue<N> {
         data: *mut (),
         options: Options,
         must_wait: F,
+        then: T,
     ) -> Outcome {
         let mut op = WaitOp {
-            op: ParkOp::new(wait, deadline, commit::<F, N>),
+            op: ParkOp::new(wait, deadline, commit::<F, T, N>),
             node: Node::new(data),
             queue: self,
             side,
             front: options.front,
-            must_wait: UnsafeCell::new(must_wait),
+            closures: UnsafeCell::new((must_wait, then)),
         };
         if options.uninterruptible {
             op.op.uninterruptible();
@@ -233,36 +261,40 @@ pub(crate) enum Outcome {
 }
 
 #[repr(C)]
-struct WaitOp<'q, F, const N: usize> {
+struct WaitOp<'q, F, T, const N: usize> {
     op: ParkOp,
     node: Node,
     queue: &'q WaitQueue<N>,
     side: usize,
     front: bool,
-    must_wait: UnsafeCell<F>,
+    /// `must_wait` and `then`.
+    closures: UnsafeCell<(F, T)>,
 }
 
 /// # Safety
 ///
-/// - `op` is the first field of a `WaitOp<F, N>` in a suspended frame.
-unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, const N: usize>(
+/// - `op` is the first field of a `WaitOp<F, T, N>` in a suspended frame.
+unsafe fn commit<F: FnMut(&mut LockedQueue<'_, N>) -> bool, T: FnMut(), const N: usize>(
     op: *const ParkOp,
     ticket: Ticket,
 ) -> Commit {
     // SAFETY: the caller's contract; the frame stays until the waiter is made ready, which cannot take effect before this returns
     // (`park::commit`).
-    let this = unsafe { &*op.cast::<WaitOp<'_, F, N>>() };
-    let must_wait = this.must_wait.get();
-    // SAFETY: only this call uses the closure.
-    let must_wait = unsafe { &mut *must_wait };
+    let this = unsafe { &*op.cast::<WaitOp<'_, F, T, N>>() };
+    let closures = this.closures.get();
+    // SAFETY: only this call uses the closures.
+    let (must_wait, then) = unsafe { &mut *closures };
     let mut locked = this.queue.lock_for(ticket);
     // SAFETY: the node is in the waiter's frame, and the waiter calls `forget` unless it was claimed through the list or is unlinked here.
     unsafe { locked.link(this.side, &this.node, ticket, this.front) };
-    if must_wait(&mut locked) {
-        return Commit::Blocked;
+    if !must_wait(&mut locked) {
+        locked.unlink(this.side, &this.node);
+        return Commit::Already;
     }
-    locked.unlink(this.side, &this.node);
-    Commit::Already
+    drop(locked);
+    // The frame stays until this returns, even if somebody has claimed the waiter by now (as above).
+    then();
+    Commit::Blocked
 }
 
 /// Evidence that the queue is locked.
@@ -355,10 +387,20 @@ impl<const N: usize> LockedQueue<'_, N> {
     /// Claims the first waiter of list `side` that is still waiting. The caller unlocks before it wakes it.
     #[inline(always)]
     pub(crate) fn claim_first(&mut self, side: usize) -> Option<Claimed> {
+        self.claim_first_if(side, |_| true)
+    }
+
+    /// As [`claim_first`](Self::claim_first), unless `may` refuses its `data`. The one who is refused may be stale: then it will call
+    /// [`forget`](WaitQueue::forget).
+    #[inline(always)]
+    pub(crate) fn claim_first_if(&mut self, side: usize, may: impl Fn(*mut ()) -> bool) -> Option<Claimed> {
         loop {
             let first = NonNull::new(self.lists[side].first.cast_mut())?;
             // SAFETY: a linked node, which stays while the lock is held.
             let node = unsafe { first.as_ref() };
+            if !may(node.data) {
+                return None;
+            }
             let claimed = node.ticket.get().and_then(|ticket| ticket.claim(Reason::Ready));
             // One that cannot be claimed has timed out or was cancelled, or another case of its select was chosen: it is no waiter any more.
             self.unlink(side, node);

@@ -1,0 +1,41 @@
+//! The locks without what they guard: words and wait queues, no `unsafe`. The model checker runs these files as they are (`loom_models`).
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `mutex` | who holds it, who is next |
+//! | `condvar` | who waits for a change |
+
+pub(crate) mod condvar;
+pub(crate) mod mutex;
+
+use crate::routine::Reason;
+use crate::sched::park::unwind_if_cancelled;
+use crate::sched::waitq::Outcome;
+
+/// How an attempt to get something ended.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// The caller has it.
+    Yes,
+    /// The deadline passed; the caller is in no queue.
+    TimedOut,
+    /// The goroutine is cancelled and has to unwind; the caller is in no queue.
+    Cancelled,
+}
+
+impl Acquired {
+    /// The end of a wait that was not woken.
+    fn interrupted(outcome: Outcome) -> Self {
+        if outcome == Outcome::Cancelled { Acquired::Cancelled } else { Acquired::TimedOut }
+    }
+
+    /// Unwinds if the goroutine was cancelled; else says whether the caller has it.
+    #[inline(always)]
+    pub(crate) fn or_unwind(self) -> bool {
+        if self == Acquired::Cancelled {
+            unwind_if_cancelled(Reason::Cancelled);
+        }
+        self == Acquired::Yes
+    }
+}
