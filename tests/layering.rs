@@ -21,7 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("diag", &["sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
     (
         "runtime",
-        &["diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"],
+        &[
+            "diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys",
+            "arch",
+        ],
     ),
     // A crate of its own: `crate::` there names its own modules, the library is `greenroutine::`.
     ("bin", &[]),

@@ -135,7 +135,7 @@ fn wait_for_change(guarded: &Guarded, deadline: u64) -> Acquired {
     assert_eq!(guarded.mutex.lock(Wait::MutexLock, u64::MAX), Acquired::Yes);
     let mut end = Acquired::Yes;
     while guarded.get() == 0 && end == Acquired::Yes {
-        end = guarded.changed.wait(&guarded.mutex, deadline);
+        end = guarded.changed.wait(&guarded.mutex, Wait::Condvar, deadline);
     }
     guarded.mutex.unlock();
     end
@@ -183,7 +183,7 @@ fn loom_a_notification_goes_to_one_who_stays() {
         let one = guarded.clone();
         let (task, one) = spawn(move || {
             assert_eq!(one.mutex.lock(Wait::MutexLock, u64::MAX), Acquired::Yes);
-            let end = one.changed.wait(&one.mutex, u64::MAX);
+            let end = one.changed.wait(&one.mutex, Wait::Condvar, u64::MAX);
             one.mutex.unlock();
             end
         });

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::config::Config;
 use super::core::Core;
 use super::{thread, worker};
+use crate::arch;
 use crate::base::rng::Rng;
 use crate::routine::{TaskRef, slot};
 
@@ -56,5 +57,15 @@ pub(crate) fn random(bound: usize) -> usize {
         // SAFETY: we run on the slot, and the reference ends here.
         Some(slot) => unsafe { worker::of_slot(slot) }.rng.borrow_mut().below(bound),
         None => Rng::new(THREADS.fetch_add(Rng::STEP, Ordering::Relaxed)).below(bound),
+    }
+}
+
+/// A number that tells apart those that run at the same time: a worker's address, or about where a plain thread has its stack.
+#[inline(always)]
+pub(crate) fn place() -> usize {
+    match slot::current() {
+        // SAFETY: we run on the slot, and the reference ends here.
+        Some(slot) => std::ptr::from_ref(unsafe { worker::of_slot(slot) }).addr() >> 6,
+        None => arch::stack_pointer() >> 20,
     }
 }

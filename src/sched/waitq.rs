@@ -310,16 +310,10 @@ impl<const N: usize> LockedQueue<'_, N> {
         self.lists[side].first.is_null()
     }
 
-    /// The `data` of the first waiter of list `side`, who may be stale.
-    pub(crate) fn first_data(&self, side: usize) -> Option<*mut ()> {
-        // SAFETY: null, or a linked node, which stays while the lock is held.
-        unsafe { self.lists[side].first.as_ref() }.map(|node| node.data)
-    }
-
     /// Whether somebody other than `me` waits in list `side`.
     pub(crate) fn has_other(&self, side: usize, me: TaskRef) -> bool {
         let mut at = self.lists[side].first;
-        // SAFETY: as in `first_data`.
+        // SAFETY: null, or a linked node, which stays while the lock is held.
         while let Some(node) = unsafe { at.as_ref() } {
             if node.ticket.get().is_some_and(|ticket| !ptr::eq(ticket.task, me)) {
                 return true;

@@ -4,10 +4,11 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
 use super::raw::condvar::RawCondvar;
+use crate::routine::Wait;
 use crate::sys::clock;
 
 /// Waiting for a change of what a [`Mutex`](super::Mutex) guards.
@@ -70,7 +71,7 @@ impl Condvar {
     ///
     /// A goroutine that is cancelled while it waits for the notification takes the mutex again and then unwinds.
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
-        self.raw.wait(guard.raw(), u64::MAX).or_unwind();
+        self.raw.wait(guard.raw(), Wait::Condvar, u64::MAX).or_unwind();
     }
 
     /// Waits until `condition` is false.
@@ -103,6 +104,15 @@ impl Condvar {
         self.wait_till(guard, clock::deadline_after(duration))
     }
 
+    /// As [`wait_for`](Self::wait_for), until `deadline` at most.
+    pub fn wait_until<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        deadline: Instant,
+    ) -> WaitTimeoutResult {
+        self.wait_till(guard, clock::of_instant(deadline))
+    }
+
     /// As [`wait_while`](Self::wait_while), for at most `duration`. [`timed_out`](WaitTimeoutResult::timed_out) says that `condition` was still true
     /// then.
     pub fn wait_while_for<T: ?Sized>(
@@ -123,7 +133,7 @@ impl Condvar {
     }
 
     fn wait_till<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, deadline: u64) -> WaitTimeoutResult {
-        WaitTimeoutResult { timed_out: !self.raw.wait(guard.raw(), deadline).or_unwind() }
+        WaitTimeoutResult { timed_out: !self.raw.wait(guard.raw(), Wait::Condvar, deadline).or_unwind() }
     }
 
     /// Wakes the one that has waited longest. False if nobody waits.

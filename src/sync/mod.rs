@@ -13,10 +13,34 @@
 //! | `raw` | the words and wait queues of the locks: all of their protocols |
 //! | `mutex` | [`Mutex`]: `raw::mutex` with a value |
 //! | `condvar` | [`Condvar`]: waiting for a change of what a mutex guards |
+//! | `rwlock` | [`RwLock`]: many readers or one writer |
+//! | `semaphore` | [`Semaphore`]: a number of permits |
+//! | `once`, `once_cell`, `lazy` | [`Once`], [`OnceCell`], [`Lazy`]: what is done once |
+//! | `barrier` | [`Barrier`]: waiting for each other |
+//! | `wait_group`, `err_group` | [`WaitGroup`], [`ErrGroup`]: waiting for goroutines, and for the first error |
+//! | `single_flight` | [`SingleFlight`]: one computation for all that ask at the same time |
 
+mod barrier;
 mod condvar;
+mod err_group;
+mod lazy;
 mod mutex;
+mod once;
+mod once_cell;
 pub(crate) mod raw;
+mod rwlock;
+mod semaphore;
+mod single_flight;
+mod wait_group;
 
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use err_group::ErrGroup;
+pub use lazy::Lazy;
 pub use mutex::{MappedMutexGuard, Mutex, MutexGuard};
+pub use once::Once;
+pub use once_cell::OnceCell;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Semaphore, SemaphoreGuard};
+pub use single_flight::SingleFlight;
+pub use wait_group::WaitGroup;

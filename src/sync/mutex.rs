@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::UnwindSafe;
 use std::ptr::NonNull;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::raw::mutex::RawMutex;
 use crate::routine::Wait;
@@ -93,7 +93,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// ```
     /// use greenroutine::sync::Mutex;
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let mutex = Mutex::new(1);
     /// let guard = mutex.lock();
@@ -102,11 +102,16 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(mutex.try_lock_for(Duration::from_millis(1)).as_deref(), Some(&1));
     /// ```
     pub fn try_lock_for(&self, duration: Duration) -> Option<MutexGuard<'_, T>> {
-        if let Some(guard) = self.try_lock() {
-            return Some(guard);
-        }
-        let acquired = self.raw.lock(Wait::MutexLock, clock::deadline_after(duration));
-        acquired.or_unwind().then(|| MutexGuard::new(self))
+        self.try_lock().or_else(|| self.lock_till(clock::deadline_after(duration)))
+    }
+
+    /// As [`lock`](Self::lock), until `deadline` at most: then `None`.
+    pub fn try_lock_until(&self, deadline: Instant) -> Option<MutexGuard<'_, T>> {
+        self.try_lock().or_else(|| self.lock_till(clock::of_instant(deadline)))
+    }
+
+    fn lock_till(&self, deadline: u64) -> Option<MutexGuard<'_, T>> {
+        self.raw.lock(Wait::MutexLock, deadline).or_unwind().then(|| MutexGuard::new(self))
     }
 
     /// Whether somebody holds it at this moment.

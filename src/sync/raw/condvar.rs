@@ -39,10 +39,11 @@ impl RawCondvar {
         Self { queue: WaitQueue::new(), rounds: AtomicUsize::new(0) }
     }
 
-    /// Gives `mutex` back and waits for a notification, or until `deadline`; takes `mutex` again in any case.
-    pub(crate) fn wait(&self, mutex: &RawMutex, deadline: u64) -> Acquired {
+    /// Gives `mutex` back and waits for a notification, or until `deadline`; takes `mutex` again in any case. `wait` is what
+    /// dumps say.
+    pub(crate) fn wait(&self, mutex: &RawMutex, wait: Wait, deadline: u64) -> Acquired {
         let round = ptr::without_provenance_mut(self.rounds.load(Ordering::Relaxed));
-        let outcome = self.queue.wait_then(0, Wait::Condvar, deadline, round, || mutex.unlock());
+        let outcome = self.queue.wait_then(0, wait, deadline, round, || mutex.unlock());
         mutex.lock_uninterrupted();
         match outcome {
             Outcome::TimedOut | Outcome::Cancelled => Acquired::interrupted(outcome),

@@ -4,13 +4,22 @@
 //! | --- | --- |
 //! | `mutex` | who holds it, who is next |
 //! | `condvar` | who waits for a change |
+//! | `rwlock` | who reads, who writes, who is next |
+//! | `semaphore` | how many permits are left, who is next |
+//! | `once` | whether it was done, who does it, who waits for that |
 
 pub(crate) mod condvar;
 pub(crate) mod mutex;
+pub(crate) mod once;
+pub(crate) mod rwlock;
+pub(crate) mod semaphore;
 
 use crate::routine::Reason;
 use crate::sched::park::unwind_if_cancelled;
 use crate::sched::waitq::Outcome;
+
+/// In a guard: not `Send`, but `Sync`.
+pub(crate) type NotSend = std::marker::PhantomData<std::sync::MutexGuard<'static, ()>>;
 
 /// How an attempt to get something ended.
 #[must_use]
