@@ -7,6 +7,7 @@
 mod bias;
 mod lock;
 mod sync;
+mod sync_more;
 mod waitq;
 
 use loom::sync::Arc;

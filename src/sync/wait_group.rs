@@ -1,18 +1,15 @@
-//! [`WaitGroup`]: Go's. A handle of a count and a wait queue.
+//! [`WaitGroup`]: Go's. A handle of `raw::wait_group`.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::atomic::{AtomicU64, Ordering};
+use super::raw::wait_group::{OutOfRange, RawWaitGroup};
 use crate::go::{JoinHandle, go};
-use crate::routine::Wait;
-use crate::sched::waitq::{Outcome, WaitQueue};
-use crate::sched::{self, park};
+use crate::sched;
 use crate::sys::clock;
 
 /// Waits for a number of things to be done, usually goroutines to end. Go's `sync.WaitGroup`.
@@ -38,30 +35,7 @@ use crate::sys::clock;
 /// ```
 #[derive(Clone)]
 pub struct WaitGroup {
-    inner: Arc<Inner>,
-}
-
-/// ```text
-///   word   63               32 31                0
-///        +-------------------+-------------------+
-///        | rounds            | count             |
-///        +-------------------+-------------------+
-/// ```
-///
-/// A round ends when the count reaches 0. A waiter's `data` is the round it waits for, so that one who waits for the next is not woken by the end of this.
-struct Inner {
-    word: AtomicU64,
-    queue: WaitQueue,
-}
-
-const ROUND: u64 = 1 << 32;
-
-const fn count(word: u64) -> u32 {
-    word as u32
-}
-
-const fn round(word: u64) -> u32 {
-    (word >> 32) as u32
+    raw: Arc<RawWaitGroup>,
 }
 
 impl UnwindSafe for WaitGroup {}
@@ -70,7 +44,7 @@ impl RefUnwindSafe for WaitGroup {}
 impl WaitGroup {
     /// A group with nothing to wait for.
     pub fn new() -> Self {
-        Self { inner: Arc::new(Inner { word: AtomicU64::new(0), queue: WaitQueue::new() }) }
+        Self { raw: Arc::new(RawWaitGroup::new()) }
     }
 
     /// Adds `delta`, which may be negative, to the number of things to wait for. At 0 those who wait go on.
@@ -81,24 +55,10 @@ impl WaitGroup {
     #[track_caller]
     pub fn add(&self, delta: isize) {
         sched::pass_safepoint();
-        let mut word = self.inner.word.load(Ordering::Relaxed);
-        loop {
-            let new = i64::from(count(word)) + delta as i64;
-            assert!(new >= 0, "sync: negative WaitGroup counter");
-            assert!(new <= i64::from(u32::MAX), "sync: WaitGroup counter overflow");
-            let ends = new == 0 && count(word) != 0;
-            let rounds = if ends { word.wrapping_add(ROUND) } else { word } & !(ROUND - 1);
-            // SeqCst, and then the queue: a waiter links its node and then looks at the word.
-            match self.inner.word.compare_exchange_weak(
-                word,
-                rounds | new as u64,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) if ends => return self.inner.wake(round(word)),
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
+        match self.raw.add(delta) {
+            Ok(()) => {}
+            Err(OutOfRange::Negative) => panic!("sync: negative WaitGroup counter"),
+            Err(OutOfRange::TooMany) => panic!("sync: WaitGroup counter overflow"),
         }
     }
 
@@ -122,18 +82,19 @@ impl WaitGroup {
     ///
     /// A goroutine that is cancelled while it waits unwinds. What it waited for goes on.
     pub fn wait(&self) {
-        let done = self.inner.wait(u64::MAX);
-        debug_assert!(done, "there is no deadline");
+        sched::pass_safepoint();
+        self.raw.wait(u64::MAX).or_unwind();
     }
 
     /// As [`wait`](Self::wait), for at most `duration`. False if not all was done by then.
     pub fn wait_timeout(&self, duration: Duration) -> bool {
-        self.inner.wait(clock::deadline_after(duration))
+        sched::pass_safepoint();
+        self.raw.wait(clock::deadline_after(duration)).or_unwind()
     }
 
     /// The number of things to wait for at this moment.
     pub(super) fn count(&self) -> u32 {
-        count(self.inner.word.load(Ordering::Relaxed))
+        self.raw.count()
     }
 
     /// Starts a goroutine that the group waits for. It counts as done when it ends, also by a panic or a cancellation.
@@ -158,42 +119,6 @@ pub(super) struct Done(pub(super) WaitGroup);
 impl Drop for Done {
     fn drop(&mut self) {
         self.0.done();
-    }
-}
-
-impl Inner {
-    fn wait(&self, deadline: u64) -> bool {
-        sched::pass_safepoint();
-        // Acquire pairs with the end of the round.
-        let word = self.word.load(Ordering::Acquire);
-        if count(word) == 0 {
-            return true;
-        }
-        let data = ptr::without_provenance_mut(round(word) as usize);
-        let outcome = self.queue.wait(0, Wait::WaitGroup, deadline, data, |_| {
-            // SeqCst: pairs with `add`.
-            round(self.word.load(Ordering::SeqCst)) == round(word)
-        });
-        match outcome {
-            Outcome::Cancelled => park::cancelled(),
-            Outcome::TimedOut => false,
-            _ => true,
-        }
-    }
-
-    /// A round has ended.
-    #[cold]
-    #[inline(never)]
-    fn wake(&self, ended: u32) {
-        while self.queue.has_waiters(0) {
-            // In a statement of its own: the lock is not held while somebody is woken.
-            let claimed = self
-                .queue
-                .lock()
-                .claim_first_if(0, |round| (round.addr() as u32).wrapping_sub(ended) as i32 <= 0);
-            let Some(claimed) = claimed else { return };
-            claimed.wake_tail(0);
-        }
     }
 }
 

@@ -38,6 +38,44 @@ pub(crate) fn wait_until(condition: impl Fn() -> bool) {
     }
 }
 
+/// How many goroutines of the caller's runtime wait for `what`, in the words of a dump.
+pub(crate) fn waiting(what: &str) -> usize {
+    greenroutine::runtime::dump().matches(&format!("[{what}]")).count()
+}
+
+/// Yields until `count` goroutines of the caller's runtime wait for `what`.
+pub(crate) fn wait_for_waiters(what: &str, count: usize) {
+    wait_until(|| waiting(what) == count);
+}
+
+/// Where the panic of `f` says that it happened, and its text.
+pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> (String, String) {
+    use std::panic;
+    use std::sync::{Mutex, OnceLock};
+    use std::thread::ThreadId;
+    type Place = (ThreadId, String);
+    static LAST: OnceLock<Mutex<Vec<Place>>> = OnceLock::new();
+    let last = LAST.get_or_init(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let at = info.location().map(ToString::to_string).unwrap_or_default();
+            let places = LAST.get().expect("set before the hook runs");
+            places.lock().expect("not poisoned").push((std::thread::current().id(), at));
+            before(info);
+        }));
+        Mutex::new(Vec::new())
+    });
+    let payload = panic::catch_unwind(panic::AssertUnwindSafe(f)).err().expect("a panic");
+    let me = std::thread::current().id();
+    let places = last.lock().expect("not poisoned");
+    let (_, at) = places.iter().rev().find(|(thread, _)| *thread == me).expect("a place").clone();
+    let text = match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => (*payload.downcast::<&str>().expect("a text")).to_owned(),
+    };
+    (at, text)
+}
+
 const CHILD: &str = "GREENROUTINE_TEST_CHILD";
 
 /// Whether this process was started by [`in_child`] for the test `name`.

@@ -6,6 +6,7 @@
 //! | `condvar` | who waits for a change |
 //! | `rwlock` | who reads, who writes, who is next |
 //! | `semaphore` | how many permits are left, who is next |
+//! | `wait_group` | a count, who waits for its end |
 //! | `once` | whether it was done, who does it, who waits for that |
 
 pub(crate) mod condvar;
@@ -13,6 +14,7 @@ pub(crate) mod mutex;
 pub(crate) mod once;
 pub(crate) mod rwlock;
 pub(crate) mod semaphore;
+pub(crate) mod wait_group;
 
 use crate::routine::Reason;
 use crate::sched::park::unwind_if_cancelled;

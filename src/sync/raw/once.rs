@@ -7,15 +7,15 @@
 //! | `DONE` | done | |
 //!
 //! Two lists: those who would do it themselves, and those who only wait for it. When it is done all are woken; when it unwound, one of the first list,
-//! who tries next, or finds somebody else at it, who then has the same duty. A state is written (SeqCst) before the queue is looked at, and a waiter is linked (SeqCst) before it
-//! looks at the state.
+//! who tries next, or finds somebody else at it, who then has the same duty. A state is written before the queue is looked at, and a waiter is linked before it looks at the state, both
+//! with a full barrier in between.
 
 #![forbid(unsafe_code)]
 
 use std::ptr;
 
 use super::Acquired;
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::base::atomic::{AtomicU32, Ordering, fence as memory_fence};
 use crate::base::fence;
 use crate::routine::Wait;
 use crate::sched::waitq::{Outcome, WaitQueue};
@@ -91,8 +91,9 @@ impl RawOnce {
                 Err(_) => {}
             }
             let outcome = self.queue.wait(DOERS, wait, u64::MAX, ptr::null_mut(), |_| {
-                // SeqCst: pairs with `end`.
-                self.state.load(Ordering::SeqCst) == RUNNING
+                // The node is linked. Pairs with the swap in `end`.
+                memory_fence(Ordering::SeqCst);
+                self.state.load(Ordering::Relaxed) == RUNNING
             });
             if let Outcome::TimedOut | Outcome::Cancelled = outcome {
                 return Begin::Interrupted(Acquired::interrupted(outcome));
@@ -105,8 +106,9 @@ impl RawOnce {
     pub(crate) fn watch(&self, wait: Wait) -> Acquired {
         while !self.is_done() {
             let outcome = self.queue.wait(WATCHERS, wait, u64::MAX, ptr::null_mut(), |_| {
-                // SeqCst: pairs with `end`.
-                self.state.load(Ordering::SeqCst) != DONE
+                // The node is linked. Pairs with the swap in `end`.
+                memory_fence(Ordering::SeqCst);
+                self.state.load(Ordering::Relaxed) != DONE
             });
             if let Outcome::TimedOut | Outcome::Cancelled = outcome {
                 return Acquired::interrupted(outcome);

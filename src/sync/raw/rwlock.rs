@@ -44,7 +44,7 @@ use std::ptr;
 
 use super::Acquired;
 use super::mutex::RawMutex;
-use crate::base::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::base::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence as memory_fence};
 use crate::base::{CachePadded, fence};
 use crate::routine::Wait;
 use crate::sched::waitq::{Outcome, WaitQueue};
@@ -222,8 +222,9 @@ impl RawRwLock {
                 return Ok(held);
             }
             let outcome = self.queue.wait(READERS, Wait::RwLockRead, deadline, ptr::null_mut(), |_| {
-                // SeqCst: pairs with `end_write`.
-                self.word.load(Ordering::SeqCst) & WRITER != 0
+                // The node is linked. Pairs with the change of the word in `end_write`.
+                memory_fence(Ordering::SeqCst);
+                self.word.load(Ordering::Relaxed) & WRITER != 0
             });
             match outcome {
                 // Counted by the writer that ended.
@@ -372,6 +373,12 @@ impl RawRwLock {
         self.word.fetch_add(READER, Ordering::Relaxed);
         self.end_write();
         COUNTED
+    }
+
+    /// Makes it biased: as in `collide`, which is called by one who reads.
+    #[cfg(loom)]
+    pub(crate) fn bias_now(&self) {
+        let _ = self.bias.compare_exchange(OFF, ON, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Free, with nobody in the queue.

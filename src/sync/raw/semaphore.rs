@@ -151,6 +151,7 @@ impl RawSemaphore {
 
     /// Gives the first waiters what they want, as long as there is as much.
     fn grant(&self) {
+        let mut is_first = true;
         loop {
             let mut queue = self.queue.lock();
             // Acquire: what was done before any of these permits was given back goes on to whoever gets them.
@@ -166,7 +167,13 @@ impl RawSemaphore {
             }
             drop(queue);
             let Some(claimed) = claimed else { return };
-            claimed.wake(0);
+            // So they also run in their order.
+            if is_first {
+                claimed.wake(0)
+            } else {
+                claimed.wake_tail(0)
+            }
+            is_first = false;
             if is_empty {
                 return;
             }
