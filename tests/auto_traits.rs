@@ -5,6 +5,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use greenroutine::runtime::{self, OsThreadGuard, Runtime};
+use greenroutine::sync::{
+    Barrier, BarrierWaitResult, Condvar, ErrGroup, Lazy, MappedMutexGuard, Mutex, MutexGuard, Once, OnceCell,
+    RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard, SingleFlight, WaitGroup,
+    WaitTimeoutResult,
+};
 use greenroutine::task::{self, JoinError, JoinHandle, LocalKey, Scope, ScopedJoinHandle};
 
 /// Whether a type implements a trait, for generic ones too long as they are written out: an inherent constant comes before a trait's.
@@ -132,5 +137,83 @@ fn runtimes_travel() {
 fn a_thread_guard_stays_on_its_thread() {
     pins! {
         OsThreadGuard: Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// A mutex makes what is `Send` shareable, and only that. No `RefUnwindSafe`: there is no poison to say that a panic came in between.
+#[test]
+fn locks_are_shared_if_the_value_may_be() {
+    pins! {
+        Mutex<u8>: Send Sync Unpin UnwindSafe;
+        Mutex<Movable>: Send Sync Unpin UnwindSafe;
+        Mutex<Bound>: Unpin UnwindSafe;
+        Mutex<Shareable>: Unpin UnwindSafe;
+        Mutex<Pinned>: Send Sync UnwindSafe;
+        RwLock<u8>: Send Sync Unpin UnwindSafe;
+        RwLock<Movable>: Send Unpin UnwindSafe;
+        RwLock<Bound>: Unpin UnwindSafe;
+        RwLock<Shareable>: Unpin UnwindSafe;
+        RwLock<Pinned>: Send Sync UnwindSafe;
+    }
+}
+
+/// A guard dropped elsewhere would be sound for these locks, but not for every lock of their API that we might want; std's are not `Send` either. A shared guard
+/// gives shared references to the value.
+#[test]
+fn guards_stay_and_are_shared_if_the_value_may_be() {
+    pins! {
+        MutexGuard<'static, u8>: Sync Unpin;
+        MutexGuard<'static, Movable>: Unpin;
+        MutexGuard<'static, Shareable>: Sync Unpin;
+        MappedMutexGuard<'static, u8>: Sync Unpin;
+        MappedMutexGuard<'static, Movable>: Unpin;
+        RwLockReadGuard<'static, u8>: Sync Unpin;
+        RwLockReadGuard<'static, Movable>: Unpin;
+        RwLockReadGuard<'static, Shareable>: Sync Unpin;
+        RwLockWriteGuard<'static, u8>: Sync Unpin;
+        RwLockWriteGuard<'static, Movable>: Unpin;
+        SemaphoreGuard<'static>: Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+#[test]
+fn what_waits_is_shared() {
+    pins! {
+        Condvar: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        WaitTimeoutResult: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Once: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Barrier: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        BarrierWaitResult: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Semaphore: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        WaitGroup: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// As std's `OnceLock` and `LazyLock`.
+#[test]
+fn cells_are_shared_if_the_value_may_be() {
+    pins! {
+        OnceCell<u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        OnceCell<Movable>: Send Unpin UnwindSafe;
+        OnceCell<Bound>: Unpin UnwindSafe RefUnwindSafe;
+        OnceCell<Shareable>: Unpin UnwindSafe RefUnwindSafe;
+        OnceCell<Pinned>: Send Sync UnwindSafe RefUnwindSafe;
+        Lazy<u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Lazy<Movable>: Send Unpin UnwindSafe;
+        Lazy<u8, Movable>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Lazy<u8, Bound>: Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// The error of a group is given by value, so it need not be `Sync`; the value of a flight is cloned for those who wait, under a shared reference.
+#[test]
+fn groups_are_shared_if_what_they_give_may_be() {
+    pins! {
+        ErrGroup<u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        ErrGroup<Movable>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        ErrGroup<Bound>: Unpin UnwindSafe RefUnwindSafe;
+        SingleFlight<u8, u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        SingleFlight<u8, Movable>: Unpin UnwindSafe RefUnwindSafe;
+        SingleFlight<Bound, u8>: Unpin UnwindSafe RefUnwindSafe;
     }
 }

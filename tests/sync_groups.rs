@@ -85,8 +85,8 @@ fn what_a_group_starts_counts_as_done_however_it_ends() {
         cancelled.cancel();
         group.wait();
         assert_eq!(fine.join().unwrap(), 7);
-        assert!(panics.join().map(|()| ()).unwrap_err().is_panic());
-        assert!(!exits.join().map(|()| ()).unwrap_err().is_panic());
+        assert!(panics.join().unwrap_err().is_panic());
+        assert!(!exits.join().unwrap_err().is_panic());
         assert!(cancelled.join().unwrap_err().is_cancelled());
     });
 }
