@@ -37,7 +37,8 @@ fn uncontended(criterion: &mut Criterion) {
     let runtime = runtime(1);
     let (mutex, lock, semaphore) = (Mutex::new(0_u64), RwLock::new(0_u64), Semaphore::new(1));
     let mut bench = |name: &str, work: &(dyn Fn() + Sync)| {
-        criterion.bench_function(name, |bencher| bencher.iter_custom(|count| timed(&runtime, 1, count, work)));
+        criterion
+            .bench_function(name, |bencher| bencher.iter_custom(|count| timed(&runtime, 1, count, work)));
     };
     bench("mutex/uncontended", &|| *mutex.lock() += 1);
     bench("rwlock/write_uncontended", &|| *lock.write() += 1);
