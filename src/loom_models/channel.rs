@@ -23,13 +23,6 @@ type Unbounded = Buffered<List<usize>>;
 
 const NEVER: u64 = u64::MAX;
 
-/// `loom::model` with one preemption less than asked for: for models that would take minutes.
-fn light_model(f: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.map(|bound| bound - 1);
-    builder.check(f);
-}
-
 fn bounded(capacity: usize) -> Arc<Bounded> {
     Arc::new(Buffered::new(Ring::new(capacity)))
 }
@@ -62,7 +55,7 @@ fn loom_a_rendezvous_hands_each_value_over_once() {
 
 #[test]
 fn loom_a_rendezvous_that_times_out_keeps_its_value() {
-    light_model(|| {
+    loom::model(|| {
         let channel = zero();
         let other = channel.clone();
         let (task, sender) = spawn(move || other.send(7, 1));
@@ -101,7 +94,7 @@ fn loom_closing_wakes_who_waits_in_a_rendezvous() {
 
 #[test]
 fn loom_a_full_ring_loses_no_sender() {
-    light_model(|| {
+    loom::model(|| {
         let channel = bounded(1);
         send(&*channel, 1);
         let sender = sender(&channel, 2);
@@ -269,7 +262,7 @@ fn select<A: Flavor<usize>, B: Flavor<usize>>(a: &A, b: &B) -> (usize, Option<us
 
 #[test]
 fn loom_a_select_takes_each_value_once() {
-    light_model(|| {
+    loom::model(|| {
         let (a, b) = (zero(), bounded(1));
         let (c, d) = (a.clone(), b.clone());
         let sender = thread::spawn(move || {
@@ -286,7 +279,7 @@ fn loom_a_select_takes_each_value_once() {
 
 #[test]
 fn loom_a_select_sees_a_close() {
-    light_model(|| {
+    loom::model(|| {
         let (a, b) = (zero(), bounded(1));
         let (c, d) = (a.clone(), b.clone());
         let other = thread::spawn(move || {

@@ -84,7 +84,7 @@ func skynetNode(up chan<- int, number, size int) {
 	up <- sum
 }
 
-func skynet() {
+func skynet(name string) {
 	const leaves, rounds = 1_000_000, 5
 	best := time.Duration(1<<63 - 1)
 	for r := 0; r < rounds; r++ {
@@ -96,7 +96,170 @@ func skynet() {
 		}
 		best = min(best, time.Since(start))
 	}
-	report("skynet1M", float64(best.Nanoseconds())/1e6, "ms (best of 5)")
+	// Go has no join, so this stands beside both of ours.
+	report(name, float64(best.Nanoseconds())/1e6, "ms (best of 5)")
+}
+
+// A round trip over two unbuffered channels.
+func pingpong() {
+	const count = 1_000_000
+	there, back := make(chan int), make(chan int)
+	go func() {
+		for v := range there {
+			back <- v
+		}
+	}()
+	start := time.Now()
+	for n := 0; n < count; n++ {
+		there <- n
+		<-back
+	}
+	report("pingpong", per(time.Since(start), count), "ns/roundtrip")
+	close(there)
+}
+
+// One producer, one consumer, 128 in between.
+func stream() {
+	const count = 5_000_000
+	c := make(chan int, 128)
+	start := time.Now()
+	go func() {
+		for n := 0; n < count; n++ {
+			c <- n
+		}
+		close(c)
+	}()
+	sum := 0
+	for v := range c {
+		sum += v
+	}
+	report("stream128", per(time.Since(start), count), "ns/item")
+	if sum != count*(count-1)/2 {
+		panic(sum)
+	}
+}
+
+// Eight producers and eight consumers over one channel with 64 places.
+func mpmc() {
+	const each, count = 8, 250_000
+	c := make(chan int, 64)
+	var producers, consumers sync.WaitGroup
+	start := time.Now()
+	for g := 0; g < each; g++ {
+		producers.Go(func() {
+			for n := 0; n < count; n++ {
+				c <- n
+			}
+		})
+		consumers.Go(func() {
+			for range c {
+			}
+		})
+	}
+	producers.Wait()
+	close(c)
+	consumers.Wait()
+	report("mpmc8x8", per(time.Since(start), each*count), "ns/item")
+}
+
+// A ring of 503 goroutines that pass a token on.
+func ring() {
+	const nodes, hops = 503, 1_000_000
+	first, done := make(chan int), make(chan struct{})
+	input := first
+	for node := 0; node < nodes; node++ {
+		out := make(chan int)
+		if node == nodes-1 {
+			out = first
+		}
+		go func(r <-chan int) {
+			for left := range r {
+				if left == 0 {
+					close(done)
+					return
+				}
+				out <- left - 1
+			}
+		}(input)
+		input = out
+	}
+	start := time.Now()
+	first <- hops
+	<-done
+	report("ring503", per(time.Since(start), hops), "ns/hop")
+}
+
+// The first 2,000 primes: a goroutine for each that lets through what it does not divide.
+func sieve() {
+	const primes = 2_000
+	start := time.Now()
+	input := make(chan int)
+	go func(s chan<- int) {
+		for n := 2; ; n++ {
+			s <- n
+		}
+	}(input)
+	prime := 0
+	for p := 0; p < primes; p++ {
+		prime = <-input
+		next := make(chan int)
+		go func(r <-chan int, s chan<- int, prime int) {
+			for n := range r {
+				if n%prime != 0 {
+					s <- n
+				}
+			}
+		}(input, next, prime)
+		input = next
+	}
+	report("sieve2000", float64(time.Since(start).Nanoseconds())/1e6, "ms")
+	if prime != 17389 {
+		panic(prime)
+	}
+}
+
+// Receives from whichever of two producers is ready.
+func selects() {
+	const count = 1_000_000
+	a, b := make(chan int), make(chan int)
+	for _, c := range []chan int{a, b} {
+		go func() {
+			for n := 0; n < count/2; n++ {
+				c <- n
+			}
+		}()
+	}
+	start := time.Now()
+	for n := 0; n < count; n++ {
+		select {
+		case <-a:
+		case <-b:
+		}
+	}
+	report("select2", per(time.Since(start), count), "ns/select")
+}
+
+// Eight goroutines take a mutex for a moment.
+func mutex() {
+	const each, count = 8, 500_000
+	var all sync.WaitGroup
+	var lock sync.Mutex
+	sum := 0
+	start := time.Now()
+	for g := 0; g < each; g++ {
+		all.Go(func() {
+			for n := 0; n < count; n++ {
+				lock.Lock()
+				sum++
+				lock.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	report("mutex8", per(time.Since(start), each*count), "ns/lock")
+	if sum != each*count {
+		panic(sum)
+	}
 }
 
 // A million goroutines that wait: memory, and the time to spawn and to wake them.
@@ -198,7 +361,9 @@ func main() {
 	workloads := []struct {
 		name string
 		run  func()
-	}{{"yield", yields}, {"spawnjoin", spawnjoin}, {"spawnbatch", spawnbatch}, {"skynet", skynet},
+	}{{"yield", yields}, {"spawnjoin", spawnjoin}, {"spawnbatch", spawnbatch}, {"skynet", func() { skynet("skynet1M") }},
+		{"skynetchan", func() { skynet("skynetchan1M") }}, {"pingpong", pingpong}, {"stream", stream}, {"mpmc", mpmc},
+		{"ring", ring}, {"sieve", sieve}, {"select", selects}, {"mutex", mutex},
 		{"parked", parked}, {"recurse", recurse}, {"fairness", fairness}}
 	for _, workload := range workloads {
 		chosen := len(os.Args) < 2

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
 fn report(name: &str, value: f64, unit: &str) {
     println!("{name} {value:.3} {unit}");
@@ -84,6 +84,122 @@ fn spawnbatch() {
             }
         }
         report("spawnbatch10k", per(start.elapsed(), BATCH * ROUNDS), "ns/task");
+    });
+}
+
+/// A round trip over two channels of one place: there are none with less.
+fn pingpong() {
+    const COUNT: usize = 1_000_000;
+    run(async {
+        let (there, mut r) = mpsc::channel(1);
+        let (s, mut back) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(v) = r.recv().await {
+                s.send(v).await.expect("the receiver waits");
+            }
+        });
+        let start = Instant::now();
+        for n in 0..COUNT {
+            there.send(n).await.expect("the receiver waits");
+            back.recv().await.expect("the sender answers");
+        }
+        report("pingpong", per(start.elapsed(), COUNT), "ns/roundtrip");
+    });
+}
+
+/// One producer, one consumer, 128 in between.
+fn stream() {
+    const COUNT: usize = 5_000_000;
+    run(async {
+        let (s, mut r) = mpsc::channel(128);
+        let start = Instant::now();
+        tokio::spawn(async move {
+            for n in 0..COUNT {
+                s.send(n).await.expect("the receiver waits");
+            }
+        });
+        let mut sum = 0;
+        while let Some(v) = r.recv().await {
+            sum += v;
+        }
+        report("stream128", per(start.elapsed(), COUNT), "ns/item");
+        assert_eq!(sum, COUNT * (COUNT - 1) / 2);
+    });
+}
+
+/// A ring of 503 tasks that pass a token on.
+fn ring() {
+    const NODES: usize = 503;
+    const HOPS: usize = 1_000_000;
+    run(async {
+        let (first, mut input) = mpsc::channel::<usize>(1);
+        let done = Arc::new(Notify::new());
+        for node in 0..NODES {
+            let (out, next) = mpsc::channel(1);
+            let out = if node == NODES - 1 { first.clone() } else { out };
+            let (mut r, done) = (std::mem::replace(&mut input, next), done.clone());
+            tokio::spawn(async move {
+                while let Some(left) = r.recv().await {
+                    if left == 0 {
+                        return done.notify_one();
+                    }
+                    out.send(left - 1).await.expect("the receiver waits");
+                }
+            });
+        }
+        let start = Instant::now();
+        first.send(HOPS).await.expect("the receiver waits");
+        done.notified().await;
+        report("ring503", per(start.elapsed(), HOPS), "ns/hop");
+    });
+}
+
+/// Receives from whichever of two producers is ready.
+fn selects() {
+    const COUNT: usize = 1_000_000;
+    run(async {
+        let [mut a, mut b] = [(), ()].map(|()| {
+            let (s, r) = mpsc::channel(1);
+            tokio::spawn(async move {
+                for n in 0..COUNT / 2 {
+                    s.send(n).await.expect("the receiver waits");
+                }
+            });
+            r
+        });
+        let start = Instant::now();
+        for _ in 0..COUNT {
+            tokio::select! {
+                Some(_) = a.recv() => {}
+                Some(_) = b.recv() => {}
+            }
+        }
+        report("select2", per(start.elapsed(), COUNT), "ns/select");
+    });
+}
+
+/// Eight tasks take a mutex for a moment: tokio's own, which may be held over an await.
+fn mutex() {
+    const EACH: usize = 8;
+    const COUNT: usize = 500_000;
+    run(async {
+        let sum = Arc::new(Mutex::new(0));
+        let start = Instant::now();
+        let all: Vec<_> = (0..EACH)
+            .map(|_| {
+                let sum = sum.clone();
+                tokio::spawn(async move {
+                    for _ in 0..COUNT {
+                        *sum.lock().await += 1;
+                    }
+                })
+            })
+            .collect();
+        for task in all {
+            task.await.expect("no panic");
+        }
+        report("mutex8", per(start.elapsed(), EACH * COUNT), "ns/lock");
+        assert_eq!(*sum.lock().await, EACH * COUNT);
     });
 }
 
@@ -177,10 +293,15 @@ fn mappings() -> usize {
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let workloads: [(&str, fn()); 5] = [
+    let workloads: [(&str, fn()); 10] = [
         ("yield", yields),
         ("spawnjoin", spawnjoin),
         ("spawnbatch", spawnbatch),
+        ("pingpong", pingpong),
+        ("stream", stream),
+        ("ring", ring),
+        ("select", selects),
+        ("mutex", mutex),
         ("skynet", skynet),
         ("parked", parked),
     ];

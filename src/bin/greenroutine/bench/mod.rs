@@ -9,11 +9,13 @@
 //! | --- | --- |
 //! | `bed` | what a workload runs on: a fresh runtime, and its size |
 //! | `free` | the one unsafe call |
-//! | `workloads` | speed |
+//! | `workloads` | spawning and switching |
+//! | `channels` | talking |
 //! | `parked` | a million goroutines that wait |
 //! | `report` | figures as a table or as JSON |
 
 mod bed;
+mod channels;
 mod free;
 mod parked;
 mod report;
@@ -70,6 +72,41 @@ const WORKLOADS: &[Workload] = &[
         name: "parked",
         about: "1,000,000 goroutines that wait: memory, spawn, wake",
         parts: &[parked::with_default_stack_max, parked::with_small_stack_max],
+    },
+    Workload {
+        name: "pingpong",
+        about: "round trips over channels without capacity, 1,000,000",
+        parts: &[channels::pingpong],
+    },
+    Workload {
+        name: "stream",
+        about: "one producer, one consumer, a channel of 128: 5,000,000 items",
+        parts: &[channels::stream],
+    },
+    Workload {
+        name: "mpmc",
+        about: "8 producers, 8 consumers, a channel of 64: 2,000,000 items",
+        parts: &[channels::mpmc],
+    },
+    Workload {
+        name: "skynetchan",
+        about: "the tree of 1,111,111 goroutines over channels, best of 5",
+        parts: &[channels::skynet],
+    },
+    Workload {
+        name: "ring",
+        about: "503 goroutines pass a token on, 1,000,000 times",
+        parts: &[channels::ring],
+    },
+    Workload {
+        name: "sieve",
+        about: "the first 2,000 primes, with a goroutine for each",
+        parts: &[channels::sieve],
+    },
+    Workload {
+        name: "select",
+        about: "receive from one of two producers, 1,000,000 times",
+        parts: &[channels::select2],
     },
     Workload { name: "recurse", about: "recursion 400,000 deep, cold", parts: &[workloads::recurse] },
     Workload {

@@ -166,7 +166,7 @@ fn spin(seed: u64, limit: Duration, stop: &AtomicBool) {
 }
 
 /// The shortest of some rounds of `work`, each on a goroutine of one runtime, each checked.
-fn best(bed: &Bed, work: impl Fn() -> u64 + Sync, expected: u64) -> io::Result<Duration> {
+pub(super) fn best(bed: &Bed, work: impl Fn() -> u64 + Sync, expected: u64) -> io::Result<Duration> {
     let runtime = bed.runtime()?;
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {
@@ -183,7 +183,7 @@ fn best(bed: &Bed, work: impl Fn() -> u64 + Sync, expected: u64) -> io::Result<D
     Ok(best)
 }
 
-fn join<T>(handle: JoinHandle<T>) -> T {
+pub(super) fn join<T>(handle: JoinHandle<T>) -> T {
     handle.join().expect("workloads neither panic nor are cancelled")
 }
 
