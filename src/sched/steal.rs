@@ -28,6 +28,23 @@ const DOZES: usize = 4;
 /// A victim with this many waiting is stolen from even while it switches.
 const BACKLOG: usize = 4;
 
+/// How long a `next` waits before it may be taken, in free mode. Two that talk hand over within a microsecond; a thief that comes sooner tears them
+/// apart (tokio's issue 8065, where that cost a third).
+const NEXT_AGE_NS: u64 = 20_000;
+
+/// A worker whose `next` waits: the goroutine run it was seen in, and since when.
+#[derive(Clone, Copy)]
+pub(super) struct Watched {
+    index: usize,
+    tick: u64,
+    since: u64,
+}
+
+impl Watched {
+    /// Nobody.
+    pub(super) const NOBODY: Self = Self { index: usize::MAX, tick: 0, since: 0 };
+}
+
 /// Loot whose goroutines took less than this each, everything included, was not worth its way: a stolen cell moves between two
 /// processors' caches twice, which costs its old worker more than running it would have (measured: 10,000 empty goroutines took 80 ns each
 /// with two workers stealing from each other, 40 with one).
@@ -215,7 +232,10 @@ impl Worker {
 
     /// Whether another worker has something that it has not come to yet.
     fn has_busy_victim(&self) -> bool {
-        self.core.workers().any(|w| w.index != self.shared.index && !w.fresh.is_empty())
+        self.core.workers().any(|w| {
+            w.index != self.shared.index
+                && (!w.fresh.is_empty() || (self.free && !w.next.load(Ordering::Relaxed).is_null()))
+        })
     }
 
     fn doze(&self) {
@@ -271,15 +291,37 @@ impl Worker {
                 return Some(task);
             }
         }
-        if self.free {
-            for victim in self.core.workers().filter(|w| w.stuck.load(Ordering::Relaxed)) {
-                if let Some(task) = self.steal_next_of(victim) {
+        if self.free
+            && let Some(task) = self.steal_waiting_next()
+        {
+            return Some(task);
+        }
+        self.pop_injector()
+    }
+
+    /// Free mode: takes a `next` that has waited for [`NEXT_AGE_NS`] while its worker stayed in one goroutine: what was woken beside a goroutine that
+    /// goes on for long (tokio's issue 4941, where it waits until that one is through).
+    fn steal_waiting_next(&self) -> Option<TaskRef> {
+        let now = clock::now_ns();
+        let mut watched = self.watched_next.get();
+        for victim in self.core.workers().filter(|w| w.index != self.shared.index) {
+            if victim.next.load(Ordering::Relaxed).is_null() {
+                continue;
+            }
+            let tick = victim.tick.load(Ordering::Relaxed);
+            if (watched.index, watched.tick) == (victim.index, tick) {
+                let aged = now - watched.since >= NEXT_AGE_NS || victim.stuck.load(Ordering::Relaxed);
+                if aged && let Some(task) = self.steal_next_of(victim) {
                     count(&self.shared.counters.steals);
                     return Some(task);
                 }
+                return None;
             }
+            // One at a time.
+            watched = Watched { index: victim.index, tick, since: now };
         }
-        self.pop_injector()
+        self.watched_next.set(watched);
+        None
     }
 
     /// Whether it is time to take from a victim with `waiting` goroutines, who is still in the same goroutine as 3 µs ago or is not.

@@ -21,7 +21,7 @@ use super::inbox::Inbox;
 use super::panics;
 use super::park::{self, ParkOp};
 use super::queue::Fifo;
-use super::steal::Loot;
+use super::steal::{Loot, Watched};
 use super::timers::TimerQueue;
 use crate::base::bias::Me;
 use crate::base::rng::Rng;
@@ -86,6 +86,8 @@ pub(crate) struct Worker {
     pub(crate) backlog: Cell<u32>,
     /// What the last thefts were worth (`steal`).
     pub(super) loot: Cell<Loot>,
+    /// Whose `next` waits (`steal`).
+    pub(super) watched_next: Cell<Watched>,
 }
 
 /// The worker that runs the goroutine on `slot`.
@@ -207,6 +209,7 @@ impl Worker {
             rng: RefCell::new(Rng::new(core.config.seed ^ (shared.index as u64).wrapping_mul(0x9E37))),
             backlog: Cell::new(0),
             loot: Cell::new(Loot::default()),
+            watched_next: Cell::new(Watched::NOBODY),
             core,
             shared,
         }
