@@ -13,6 +13,33 @@
 //!
 //! [`select!`](crate::select!), [`select_biased!`](crate::select_biased!) and [`Select`] wait for one of several operations.
 //!
+//! # Examples
+//!
+//! ```
+//! use greenroutine::channel::{self, bounded};
+//! use greenroutine::{go, select};
+//! use std::time::Duration;
+//!
+//! let (s, r) = bounded(0);
+//! go(move || {
+//!     for n in 0..3 {
+//!         s.send(n).unwrap();
+//!     }
+//! });
+//! let timeout = channel::after(Duration::from_secs(10));
+//! let mut sum = 0;
+//! loop {
+//!     select! {
+//!         recv(r) -> n => match n {
+//!             Ok(n) => sum += n,
+//!             Err(_) => break, // all senders are gone
+//!         },
+//!         recv(timeout) -> _ => panic!("too slow"),
+//!     }
+//! }
+//! assert_eq!(sum, 3);
+//! ```
+//!
 //! # Cost
 //!
 //! Sending, receiving and `select!` (up to 16 cases) allocate nothing; an unbounded channel allocates a block every 31 messages. A buffered operation that need
