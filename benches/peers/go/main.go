@@ -239,29 +239,6 @@ func selects() {
 	report("select2", per(time.Since(start), count), "ns/select")
 }
 
-// Eight goroutines take a mutex for a moment.
-func mutex() {
-	const each, count = 8, 500_000
-	var all sync.WaitGroup
-	var lock sync.Mutex
-	sum := 0
-	start := time.Now()
-	for g := 0; g < each; g++ {
-		all.Go(func() {
-			for n := 0; n < count; n++ {
-				lock.Lock()
-				sum++
-				lock.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	report("mutex8", per(time.Since(start), each*count), "ns/lock")
-	if sum != each*count {
-		panic(sum)
-	}
-}
-
 // A million goroutines that wait: memory, and the time to spawn and to wake them.
 func parked() {
 	const count = 1_000_000
@@ -336,6 +313,44 @@ func fairness() {
 	report("fairness.worst", float64(worst.Nanoseconds())/1e3, "us late")
 }
 
+// Eight goroutines that do nothing but lock a mutex, per lock.
+func mutex() {
+	const goroutines, count = 8, 500_000
+	report("mutex8", per(onOneMutex(goroutines, count, func() {}), goroutines*count), "ns/lock")
+}
+
+// Four goroutines that yield while they hold a mutex (zio's issue 574), per lock.
+func mutexyield() {
+	const goroutines, count = 4, 100_000
+	report("mutexyield4", per(onOneMutex(goroutines, count, runtime.Gosched), goroutines*count), "ns/lock")
+}
+
+// The time that goroutines take to add one, count times each, and do inside while they hold the mutex.
+func onOneMutex(goroutines, count int, inside func()) time.Duration {
+	var mutex sync.Mutex
+	var all sync.WaitGroup
+	sum := 0
+	all.Add(goroutines)
+	start := time.Now()
+	for g := 0; g < goroutines; g++ {
+		go func() {
+			defer all.Done()
+			for i := 0; i < count; i++ {
+				mutex.Lock()
+				sum++
+				inside()
+				mutex.Unlock()
+			}
+		}()
+	}
+	all.Wait()
+	taken := time.Since(start)
+	if sum != goroutines*count {
+		panic("every lock counts")
+	}
+	return taken
+}
+
 // Bytes of physical memory that the process holds, page tables included (VmRSS + VmPTE).
 func heldBytes() int64 {
 	status := lines("/proc/self/status")
@@ -363,7 +378,7 @@ func main() {
 		run  func()
 	}{{"yield", yields}, {"spawnjoin", spawnjoin}, {"spawnbatch", spawnbatch}, {"skynet", func() { skynet("skynet1M") }},
 		{"skynetchan", func() { skynet("skynetchan1M") }}, {"pingpong", pingpong}, {"stream", stream}, {"mpmc", mpmc},
-		{"ring", ring}, {"sieve", sieve}, {"select", selects}, {"mutex", mutex},
+		{"ring", ring}, {"sieve", sieve}, {"select", selects}, {"mutex", mutex}, {"mutexyield", mutexyield},
 		{"parked", parked}, {"recurse", recurse}, {"fairness", fairness}}
 	for _, workload := range workloads {
 		chosen := len(os.Args) < 2

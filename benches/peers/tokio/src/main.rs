@@ -178,31 +178,6 @@ fn selects() {
     });
 }
 
-/// Eight tasks take a mutex for a moment: tokio's own, which may be held over an await.
-fn mutex() {
-    const EACH: usize = 8;
-    const COUNT: usize = 500_000;
-    run(async {
-        let sum = Arc::new(Mutex::new(0));
-        let start = Instant::now();
-        let all: Vec<_> = (0..EACH)
-            .map(|_| {
-                let sum = sum.clone();
-                tokio::spawn(async move {
-                    for _ in 0..COUNT {
-                        *sum.lock().await += 1;
-                    }
-                })
-            })
-            .collect();
-        for task in all {
-            task.await.expect("no panic");
-        }
-        report("mutex8", per(start.elapsed(), EACH * COUNT), "ns/lock");
-        assert_eq!(*sum.lock().await, EACH * COUNT);
-    });
-}
-
 /// A tree of tasks, ten below each, that hands its leaves' numbers up through channels.
 fn node(up: mpsc::Sender<u64>, number: u64, size: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
@@ -276,6 +251,47 @@ fn parked() {
     });
 }
 
+/// Eight tasks that do nothing but lock a mutex, per lock.
+fn mutex() {
+    const TASKS: usize = 8;
+    const COUNT: usize = 500_000;
+    on_one_mutex("mutex8", TASKS, COUNT, false);
+}
+
+/// Four tasks that yield while they hold a mutex (zio's issue 574), per lock.
+fn mutexyield() {
+    const TASKS: usize = 4;
+    const COUNT: usize = 100_000;
+    on_one_mutex("mutexyield4", TASKS, COUNT, true);
+}
+
+/// tokio's own mutex, since std's may not be held over an await.
+fn on_one_mutex(name: &'static str, tasks: usize, count: usize, yields: bool) {
+    run(async move {
+        let mutex = Arc::new(Mutex::new(0));
+        let start = Instant::now();
+        let all: Vec<_> = (0..tasks)
+            .map(|_| {
+                let mutex = mutex.clone();
+                tokio::spawn(async move {
+                    for _ in 0..count {
+                        let mut guard = mutex.lock().await;
+                        *guard += 1;
+                        if yields {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in all {
+            task.await.expect("no panic");
+        }
+        report(name, per(start.elapsed(), tasks * count), "ns/lock");
+        assert_eq!(*mutex.lock().await, tasks * count, "every lock counts");
+    });
+}
+
 /// Bytes of physical memory that the process holds, page tables included (VmRSS + VmPTE).
 fn held_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
@@ -293,7 +309,7 @@ fn mappings() -> usize {
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let workloads: [(&str, fn()); 10] = [
+    let workloads: [(&str, fn()); 11] = [
         ("yield", yields),
         ("spawnjoin", spawnjoin),
         ("spawnbatch", spawnbatch),
@@ -302,6 +318,7 @@ fn main() {
         ("ring", ring),
         ("select", selects),
         ("mutex", mutex),
+        ("mutexyield", mutexyield),
         ("skynet", skynet),
         ("parked", parked),
     ];

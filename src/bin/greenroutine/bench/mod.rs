@@ -69,6 +69,16 @@ const WORKLOADS: &[Workload] = &[
         parts: &[workloads::forkjoin],
     },
     Workload {
+        name: "mutex",
+        about: "eight goroutines on one mutex, 500,000 locks each",
+        parts: &[workloads::mutex],
+    },
+    Workload {
+        name: "mutexyield",
+        about: "four goroutines that hold one mutex over a yield, 100,000 times each",
+        parts: &[workloads::mutexyield],
+    },
+    Workload {
         name: "parked",
         about: "1,000,000 goroutines that wait: memory, spawn, wake",
         parts: &[parked::with_default_stack_max, parked::with_small_stack_max],

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use greenroutine::{JoinHandle, go, task, yield_now};
+use greenroutine::sync::Mutex;
+use greenroutine::{JoinHandle, go, scope, task, yield_now};
 
 use super::bed::{Bed, Mode};
 use super::report::Figure;
@@ -90,6 +91,47 @@ pub(super) fn forkjoin(bed: &Bed) -> io::Result<Vec<Figure>> {
     let n = if bed.quick { 21 } else { 27 };
     let best = best(bed, || fib(n), in_place(n))?;
     Ok(vec![Figure::new("forkjoin27", bed.mode, best.as_secs_f64() * 1e3, "ms (best of 5)")])
+}
+
+/// Eight goroutines that do nothing but lock a mutex, per lock.
+pub(super) fn mutex(bed: &Bed) -> io::Result<Vec<Figure>> {
+    const GOROUTINES: usize = 8;
+    let count = bed.size(500_000);
+    let taken = on_one_mutex(bed, GOROUTINES, count, |mutex| *mutex.lock() += 1)?;
+    Ok(vec![Figure::new("mutex8", bed.mode, per(taken, GOROUTINES * count), "ns/lock")])
+}
+
+/// Four goroutines that yield while they hold a mutex (zio's issue 574), per lock: all but one wait, all the time.
+pub(super) fn mutexyield(bed: &Bed) -> io::Result<Vec<Figure>> {
+    const GOROUTINES: usize = 4;
+    let count = bed.size(100_000);
+    let taken = on_one_mutex(bed, GOROUTINES, count, |mutex| {
+        let mut guard = mutex.lock();
+        *guard += 1;
+        yield_now();
+    })?;
+    Ok(vec![Figure::new("mutexyield4", bed.mode, per(taken, GOROUTINES * count), "ns/lock")])
+}
+
+/// The time that `goroutines` goroutines take to do `work` `count` times each, which adds one.
+fn on_one_mutex(
+    bed: &Bed,
+    goroutines: usize,
+    count: usize,
+    work: impl Fn(&Mutex<usize>) + Sync,
+) -> io::Result<Duration> {
+    let mutex = Mutex::new(0);
+    let taken = bed.runtime()?.run(|| {
+        let start = Instant::now();
+        scope(|s| {
+            for _ in 0..goroutines {
+                s.go(|| (0..count).for_each(|_| work(&mutex)));
+            }
+        });
+        start.elapsed()
+    });
+    assert_eq!(mutex.into_inner(), goroutines * count, "every lock counts");
+    Ok(taken)
 }
 
 /// Recursion 400,000 deep on a goroutine that has not run before, with stack that nobody has touched.
