@@ -1,4 +1,9 @@
-//! How long somebody who finds a lock taken looks again before it waits: a few hundred nanoseconds, and not at all where the holder cannot run meanwhile.
+//! How long somebody who finds a lock taken looks again before it waits: a few microseconds, and not at all where the holder cannot run meanwhile.
+//!
+//! Long pauses and few looks: each look takes the lock's cache line from the holder, who could use it a hundred times in a microsecond. Eight goroutines of two
+//! workers that do nothing but lock took 37 ns a lock with pauses that begin at 22 ns, 33 ns with these, 30 ns with twice as long ones (medians of 15 on a
+//! machine busy with other work; Go 48 ns between them).
+//! In all about what it costs to wake a goroutine of another worker.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,21 +11,20 @@ use super::worker;
 use crate::arch;
 use crate::routine::slot;
 
-/// Looks of one spinner; the pauses between them double up to `LONGEST`.
-const LOOKS: u32 = 10;
-const LONGEST: u32 = 32;
+/// Looks of one spinner, and the spin hints before each: 22 ns apiece here.
+const LOOKS: u32 = 4;
+const HINTS: u32 = 64;
 
 /// See the file's documentation.
 pub(crate) struct Spin {
     /// Looks that are left.
     left: u32,
-    pauses: u32,
 }
 
 impl Spin {
     /// Decides whether there is any use in it.
     pub(crate) fn new() -> Self {
-        Self { left: if holder_may_run() { LOOKS } else { 0 }, pauses: 1 }
+        Self { left: if holder_may_run() { LOOKS } else { 0 } }
     }
 
     /// Pauses and returns true, or returns false: wait.
@@ -30,10 +34,9 @@ impl Spin {
             return false;
         }
         self.left -= 1;
-        for _ in 0..self.pauses {
+        for _ in 0..HINTS {
             arch::spin_hint();
         }
-        self.pauses = (2 * self.pauses).min(LONGEST);
         true
     }
 }
