@@ -41,7 +41,7 @@
 //! | --- | --- | --- |
 //! | 0 | `arch`, `sys` | each other downwards: `sys` may use `arch` |
 //! | 1 | `base` | 0 |
-//! | 2 | `stack`, `timer` | 0, 1 |
+//! | 2 | `stack`, `timer`, `heap` | 0, 1 |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
 //! | 5 | `go` (public as `task`), `time`, `channel`, `sync` | 0 to 4, and each other where listed |
@@ -71,6 +71,8 @@ mod base;
 mod diag;
 #[cfg(not(loom))]
 mod go;
+#[cfg(not(loom))]
+pub mod heap;
 #[cfg(not(loom))]
 mod routine;
 #[cfg(not(loom))]
@@ -106,6 +108,11 @@ pub use crate::go::{JoinError, JoinHandle, go, scope, yield_now};
 #[cfg(not(loom))]
 pub use crate::runtime::{Runtime, run};
 
+/// All memory of the program is the crate's: see [`heap`].
+#[cfg(all(feature = "gc", not(any(loom, miri, heap_aside))))]
+#[global_allocator]
+static ALLOCATOR: heap::Allocator = heap::Allocator;
+
 // The model checker sees the lock-free parts alone, with loom's atomics in place of std's.
 #[cfg(loom)]
 #[path = "sched/biased.rs"]
@@ -125,6 +132,9 @@ mod life;
 #[cfg(all(loom, test))]
 mod loom_models;
 // What waits and wakes, with twins of the scheduler below it.
+#[cfg(loom)]
+#[path = "heap/remote.rs"]
+mod remote;
 #[cfg(loom)]
 #[path = "loom_twins/routine.rs"]
 mod routine;

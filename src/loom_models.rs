@@ -11,7 +11,7 @@ mod sync_more;
 mod waitq;
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::base::fence;
@@ -19,6 +19,7 @@ use crate::biased::{Biased, Queued};
 use crate::idle::Idle;
 use crate::inbox::{Inbox, Linked};
 use crate::life::{Finish, Life};
+use crate::remote::{self, Remote};
 use crate::routine::wake::{Wait, WakeWord};
 
 struct Node {
@@ -413,5 +414,255 @@ fn loom_a_dropped_handle_leaves_the_result_to_one_of_both() {
         assert!(!goroutine.join().unwrap());
         dump.join().unwrap();
         cell.check();
+    });
+}
+
+/// A span of two words, for the heap's remote frees.
+struct FakeSpan {
+    words: [AtomicU64; 2],
+    summary: AtomicU64,
+    link: AtomicPtr<FakeSpan>,
+    owner: AtomicPtr<FakeOwner>,
+    /// What the owner has folded in: loom finds two threads in it at once.
+    folded: [loom::cell::Cell<u64>; 2],
+}
+
+struct FakeOwner {
+    inbox: remote::Inbox<FakeSpan>,
+    /// The magazines, as far as loom cares: whose they are.
+    magazine: loom::cell::Cell<u64>,
+}
+
+impl Remote for FakeSpan {
+    fn summary(&self) -> &AtomicU64 {
+        &self.summary
+    }
+    fn word(&self, index: usize) -> &AtomicU64 {
+        &self.words[index]
+    }
+    fn link(&self) -> &AtomicPtr<Self> {
+        &self.link
+    }
+    fn inbox(&self) -> Option<&'static remote::Inbox<Self>> {
+        let owner = self.owner.load(Ordering::Acquire);
+        // SAFETY: null, or leaked by `fake_owner`.
+        unsafe { owner.as_ref() }.map(|owner| &owner.inbox)
+    }
+}
+
+impl FakeSpan {
+    fn set_owner(&self, owner: Option<&'static FakeOwner>) {
+        let owner = owner.map_or(std::ptr::null_mut(), |owner| std::ptr::from_ref(owner).cast_mut());
+        self.owner.store(owner, Ordering::Release);
+    }
+
+    fn is_of(&self, owner: &FakeOwner) -> bool {
+        std::ptr::eq(self.owner.load(Ordering::Relaxed), owner)
+    }
+}
+
+fn fake_owner() -> &'static FakeOwner {
+    Box::leak(Box::new(FakeOwner { inbox: remote::Inbox::new(), magazine: loom::cell::Cell::new(0) }))
+}
+
+fn fake_span(owner: &'static FakeOwner) -> &'static FakeSpan {
+    let span: &'static FakeSpan = Box::leak(Box::new(FakeSpan {
+        words: [AtomicU64::new(0), AtomicU64::new(0)],
+        summary: AtomicU64::new(0),
+        link: AtomicPtr::new(std::ptr::null_mut()),
+        owner: AtomicPtr::new(std::ptr::null_mut()),
+        folded: [loom::cell::Cell::new(0), loom::cell::Cell::new(0)],
+    }));
+    span.set_owner(Some(owner));
+    span
+}
+
+/// Takes what others freed, as a thread that holds `owner` does.
+fn fold(owner: &'static FakeOwner) {
+    let put = |span: &'static FakeSpan, word: usize, mask: u64| {
+        assert_eq!(span.folded[word].get() & mask, 0, "a slot is freed once");
+        span.folded[word].set(span.folded[word].get() | mask);
+    };
+    remote::drain(&owner.inbox, |span| span.is_of(owner), put, |_| ());
+}
+
+// What is shared is atomics, and cells that loom watches.
+struct Static<T: 'static>(&'static T);
+// SAFETY: see above: sharing the cells is what the models are about.
+unsafe impl<T> Send for Static<T> {}
+
+impl<T> Static<T> {
+    fn get(&self) -> &'static T {
+        self.0
+    }
+}
+
+#[test]
+fn loom_remote_frees_are_all_folded_in() {
+    loom::model(|| {
+        let owner = fake_owner();
+        let span = fake_span(owner);
+        let freers: Vec<_> = [(0, 1), (1, 1)]
+            .map(|(word, mask)| {
+                let span = Static(span);
+                thread::spawn(move || {
+                    remote::free(span.get(), word, mask);
+                    remote::free(span.get(), 0, 2 << word);
+                })
+            })
+            .into_iter()
+            .collect();
+        fold(owner);
+        for freer in freers {
+            freer.join().unwrap();
+        }
+        fold(owner);
+        assert_eq!((span.folded[0].get(), span.folded[1].get()), (0b111, 1));
+        assert!(owner.inbox.is_empty() && span.summary.load(Ordering::SeqCst) == 0);
+    });
+}
+
+#[test]
+fn loom_a_span_that_is_pushed_again_loses_no_other() {
+    loom::model(|| {
+        let owner = fake_owner();
+        let (first, second) = (fake_span(owner), fake_span(owner));
+        remote::free(first, 0, 1);
+        remote::free(second, 0, 1);
+        let freer = {
+            let second = Static(second);
+            thread::spawn(move || remote::free(second.get(), 0, 2))
+        };
+        fold(owner);
+        freer.join().unwrap();
+        fold(owner);
+        assert_eq!((first.folded[0].get(), second.folded[0].get()), (1, 0b11));
+    });
+}
+
+#[test]
+fn loom_frees_follow_a_span_to_its_new_owner() {
+    loom::model(|| {
+        let (old, new) = (fake_owner(), fake_owner());
+        let span = fake_span(old);
+        let freer = {
+            let span = Static(span);
+            thread::spawn(move || {
+                remote::free(span.get(), 0, 1);
+                remote::free(span.get(), 0, 2);
+            })
+        };
+        let adopter = {
+            let (old, new, span) = (Static(old), Static(new), Static(span));
+            thread::spawn(move || {
+                // Under the registry's lock, which makes it the holder of the old record.
+                fold(old.get());
+                span.get().set_owner(Some(new.get()));
+                fold(new.get());
+            })
+        };
+        freer.join().unwrap();
+        adopter.join().unwrap();
+        // Somebody looks at the idle record again, then the owner at its own.
+        fold(old);
+        fold(new);
+        assert_eq!(span.folded[0].get(), 0b11);
+        assert_eq!(span.summary.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn loom_a_span_may_go_and_come_again_under_a_freer() {
+    loom::model(|| {
+        let (old, new) = (fake_owner(), fake_owner());
+        let span = fake_span(old);
+        let freer = {
+            let span = Static(span);
+            thread::spawn(move || remote::free(span.get(), 0, 1))
+        };
+        let mut second = None;
+        // The owner learns of the slot by another's notification, say: it takes the word directly.
+        if span.words[0].swap(0, Ordering::SeqCst) == 1 {
+            // All free: given back, and made again by somebody else, whose slot a third thread frees.
+            span.set_owner(None);
+            span.set_owner(Some(new));
+            let span = Static(span);
+            second = Some(thread::spawn(move || remote::free(span.get(), 1, 1)));
+        }
+        freer.join().unwrap();
+        let made_again = second.is_some();
+        if let Some(second) = second {
+            second.join().unwrap();
+        }
+        fold(old);
+        fold(new);
+        let expected = if made_again { (0, 1) } else { (1, 0) };
+        assert_eq!((span.folded[0].get(), span.folded[1].get()), expected);
+        assert_eq!(span.summary.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn loom_a_span_that_is_gone_drops_out_of_the_inbox() {
+    loom::model(|| {
+        let (old, new) = (fake_owner(), fake_owner());
+        let span = fake_span(old);
+        let freer = {
+            let span = Static(span);
+            thread::spawn(move || remote::free(span.get(), 0, 1))
+        };
+        let is_gone = span.words[0].swap(0, Ordering::SeqCst) == 1;
+        if is_gone {
+            span.set_owner(None);
+        }
+        freer.join().unwrap();
+        fold(old);
+        if is_gone {
+            assert_eq!(span.summary.load(Ordering::SeqCst), 0);
+            // Its next life works like its first.
+            span.set_owner(Some(new));
+            remote::free(span, 1, 4);
+            fold(new);
+            assert_eq!((span.folded[0].get(), span.folded[1].get()), (0, 4));
+        } else {
+            assert_eq!((span.folded[0].get(), span.folded[1].get()), (1, 0));
+        }
+    });
+}
+
+#[test]
+fn loom_a_record_is_handed_back_and_taken_whole() {
+    loom::model(|| {
+        let owner = fake_owner();
+        let span = fake_span(owner);
+        let idle: Arc<loom::sync::Mutex<Option<Static<FakeOwner>>>> = Arc::new(loom::sync::Mutex::new(None));
+        let freer = {
+            let span = Static(span);
+            thread::spawn(move || remote::free(span.get(), 0, 1))
+        };
+        let ends = {
+            let (idle, owner) = (idle.clone(), Static(owner));
+            thread::spawn(move || {
+                let owner = owner;
+                fold(owner.get());
+                owner.get().magazine.set(owner.get().magazine.get() + 1);
+                *idle.lock().unwrap() = Some(owner);
+            })
+        };
+        let take = |idle: &loom::sync::Mutex<Option<Static<FakeOwner>>>| {
+            let taken = idle.lock().unwrap().take();
+            taken.is_some_and(|owner| {
+                assert_eq!(owner.get().magazine.get(), 1);
+                owner.get().magazine.set(2);
+                fold(owner.get());
+                true
+            })
+        };
+        let first = take(&idle);
+        ends.join().unwrap();
+        freer.join().unwrap();
+        assert!(take(&idle) != first, "one taker");
+        fold(owner);
+        assert_eq!((span.folded[0].get(), owner.magazine.get()), (1, 2));
     });
 }

@@ -11,8 +11,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &["sys", "arch"]),
     ("stack", &["base", "sys", "arch"]),
     ("timer", &["base"]),
+    ("heap", &["base", "sys", "arch"]),
     ("routine", &["stack", "timer", "base", "sys", "arch"]),
-    ("sched", &["routine", "stack", "timer", "base", "sys", "arch"]),
+    ("sched", &["routine", "stack", "timer", "heap", "base", "sys", "arch"]),
     // `go` re-exports `sleep`; `time` knows nothing of `go`.
     ("time", &["sched", "routine", "base", "sys"]),
     ("channel", &["time", "sched", "routine", "base", "sys"]),
@@ -22,8 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
-            "diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys",
-            "arch",
+            "diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "heap",
+            "base", "sys", "arch",
         ],
     ),
     // A crate of its own: `crate::` there names its own modules, the library is `greenroutine::`.

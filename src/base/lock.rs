@@ -20,7 +20,13 @@
 //! | `JOIN` 3 | the waker of one join cell | nothing |
 //! | `WAITERS` 4 | the waiters of one channel or lock | nothing |
 //! | `STACKS` 5 | the shared stack lists | `META` |
-//! | `META` 6 | the shared cell lists | nothing |
+//! | `META` 6 | the shared cell lists | the heap's |
+//! | `HEAP_RECORDS` 7 | the heap's thread records without a thread | the two below |
+//! | `HEAP_CENTRAL` 8 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
+//! | `HEAP_PAGES` 9 | the heap's page runs | nothing |
+//!
+//! The crate's heap is the program's allocator, so what any of the upper locks guards may allocate under it: the heap's ranks are the last. Its
+//! locks are of another make ([`super::early_lock`]).
 
 use super::atomic::{AtomicU32, Ordering};
 use super::fence;
@@ -43,6 +49,12 @@ pub(crate) enum Rank {
     Stacks = 5,
     /// The shared cell lists.
     Meta = 6,
+    /// The heap's thread records without a thread.
+    HeapRecords = 7,
+    /// The heap's collected spans that no cache holds.
+    HeapCentral = 8,
+    /// The heap's page runs.
+    HeapPages = 9,
 }
 
 const FREE: u32 = 0;

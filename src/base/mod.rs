@@ -1,10 +1,12 @@
 //! Tools without a notion of goroutine or object: atomics that the model checker can replace, locks, lists' primitives,
 //! a random generator, cell memory, and the end of the process.
 //!
-//! Order of dependence: `atomic` <- `fence` <- `lock` <- `bias`, `meta`; the rest stand alone.
+//! Order of dependence: `atomic` <- `fence` <- `lock` <- `bias`, `early_lock`, `meta`; the rest stand alone.
 
 pub(crate) mod atomic;
 pub(crate) mod bias;
+#[cfg(not(loom))]
+pub(crate) mod early_lock;
 #[cfg(not(loom))]
 pub(crate) mod fatal;
 pub(crate) mod fence;

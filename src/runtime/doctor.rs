@@ -1,5 +1,6 @@
 //! What this kernel and its limits allow, in words, with the fix for each limit: the figures behind `greenroutine doctor`.
 
+use crate::heap::{self, InCharge};
 use crate::sched::config::DEFAULT_STACK_MAX;
 use crate::stack::arena;
 use crate::sys::limits::Limits;
@@ -55,6 +56,7 @@ pub fn doctor() -> Vec<Finding> {
             out.push(limit("stacks", error.to_string(), String::from("raise the limit that it names")))
         }
     }
+    out.push(heap());
     if let (Some(max), Some(used)) = (limits.max_map_count, limits.maps_used) {
         out.push(fine("mappings", format!("{used} of vm.max_map_count = {max} in use")));
     }
@@ -90,6 +92,47 @@ pub fn doctor() -> Vec<Finding> {
         out.push(fine("SIGSEGV", String::from("no runtime has started in this process yet")));
     }
     out
+}
+
+/// The program's memory: whose it is, and how much there can be.
+fn heap() -> Finding {
+    const SUBJECT: &str = "heap";
+    const SIXTEENTH: usize = 16;
+    match heap::in_charge() {
+        InCharge::Heap { reserved, address_space: None } => {
+            fine(SUBJECT, format!("the crate's own, with {} of address space reserved", size(reserved)))
+        }
+        InCharge::Heap { reserved, address_space: Some(space) } => limit(
+            SUBJECT,
+            format!(
+                "the crate's own, with {} of address space reserved: blocks with pointers and blocks without have {} each",
+                size(reserved),
+                size(reserved / SIXTEENTH * 7)
+            ),
+            format!("the address space limit is {space} bytes: ulimit -v unlimited"),
+        ),
+        InCharge::NoReservation => limit(
+            SUBJECT,
+            String::from("the system allocator's: the kernel refused address space for the crate's own"),
+            String::from("ulimit -v unlimited"),
+        ),
+        InCharge::Aside => limit(
+            SUBJECT,
+            String::from("the system allocator's: this build or GREENROUTINE_HEAP=system says so"),
+            String::from("unset GREENROUTINE_HEAP, build without sanitizers and without --cfg heap_aside"),
+        ),
+        InCharge::Unused => {
+            fine(SUBJECT, String::from("another allocator's: this program is built without the feature gc"))
+        }
+    }
+}
+
+/// Bytes in the largest unit that leaves whole digits.
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
 }
 
 fn capacity(stacks: usize, limits: &Limits) -> Finding {

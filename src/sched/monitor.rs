@@ -1,5 +1,5 @@
 //! The monitor thread: sees workers that have not switched for 10 ms (or for 1 ms beside an overdue timer), asks their goroutines to yield, has spares serve what is not
-//! bound to them, and gives back stacks that a burst left behind.
+//! bound to them, and gives back stacks and heap memory that a burst left behind.
 //!
 //! It looks every 2.5 ms while any worker is awake and sleeps for good when all are asleep, after it has trimmed: an idle
 //! runtime uses no CPU. A worker that wakes wakes the monitor ([`Monitor::worker_woke`]); the two sides are a store-buffering pattern,
@@ -15,6 +15,7 @@ use std::sync::{Arc, Weak};
 use super::core::{Core, WorkerShared};
 use super::idle::CAPACITY;
 use super::worker::{Role, notify, state};
+use crate::heap;
 use crate::routine::Task;
 use crate::stack::arena;
 use crate::sys::{clock, futex};
@@ -104,6 +105,7 @@ fn run(weak: &Weak<Core>) {
         if now >= trim_at {
             trim_at = now + TRIM_NS;
             arena::trim(false);
+            heap::tick();
         }
         if core.all_asleep() {
             sleep_while_idle(&core);
@@ -122,6 +124,7 @@ fn sleep_while_idle(core: &Core) {
         let deadline = if trimming { clock::now_ns() + IDLE_TRIM_NS } else { u64::MAX };
         if !futex::wait(word, ASLEEP, deadline) {
             trimming = arena::trim(false) > 0;
+            trimming |= heap::tick();
         }
     }
     word.store(AWAKE, Ordering::SeqCst);

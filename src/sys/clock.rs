@@ -25,3 +25,12 @@ pub(crate) fn of_instant(instant: std::time::Instant) -> u64 {
 pub(crate) fn instant_now() -> std::time::Instant {
     std::time::Instant::now()
 }
+
+/// As [`now_ns`], of the last tick of the kernel: up to 4 ms late, and a third of the price.
+pub(crate) fn coarse_ns() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is writable for the duration of the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut ts) };
+    debug_assert_eq!(result, 0, "CLOCK_MONOTONIC_COARSE exists on every Linux");
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64 + 1
+}

@@ -1,5 +1,6 @@
 //! What this kernel and its settings allow. Read for error messages and for `greenroutine doctor`.
 
+use std::ffi::CStr;
 use std::fs;
 
 /// The limits that bear on goroutines; `None` means unlimited or unknown.
@@ -33,6 +34,22 @@ fn rlimit(resource: libc::__rlimit_resource_t) -> Option<usize> {
     let result = unsafe { libc::getrlimit(resource, &mut limit) };
     (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
 }
+
+/// `RLIMIT_AS`, bytes; `None` means unlimited. Allocates nothing.
+pub(crate) fn address_space() -> Option<usize> {
+    rlimit(libc::RLIMIT_AS)
+}
+
+/// Whether an environment variable is set to that value. Allocates nothing and may run before `main`.
+pub(crate) fn variable_is(name: &CStr, value: &[u8]) -> bool {
+    // SAFETY: the name is a C string; nobody changes the environment while the first allocation of the process runs.
+    let found = unsafe { libc::getenv(name.as_ptr()) };
+    // SAFETY: not null, so a C string of the environment.
+    !found.is_null() && unsafe { CStr::from_ptr(found) }.to_bytes() == value
+}
+
+/// The error number of "no memory".
+pub(crate) const ENOMEM: i32 = libc::ENOMEM;
 
 impl Limits {
     /// Reads them all.

@@ -1,6 +1,6 @@
 //! Memory from the kernel: reserve address space, make parts usable, guard parts, give pages back.
 //!
-//! All functions take page-aligned addresses and return [`OsError`] when the kernel refuses. Only `stack` and
+//! All functions take page-aligned addresses and return [`OsError`] when the kernel refuses. Only `stack`, `heap` and
 //! `base::meta` call them. Guard pages come in two forms, chosen once by [`guard_mode`]:
 //!
 //! | mode | a guard is | costs |
@@ -58,9 +58,14 @@ pub(crate) fn check_page_size() -> Result<(), usize> {
 
 /// Reserves `bytes` of inaccessible address space, which costs no memory and is not counted by overcommit.
 pub(crate) fn reserve(bytes: usize) -> Result<usize, OsError> {
+    reserve_at(0, bytes)
+}
+
+/// As [`reserve`], at `hint` if that is free.
+pub(crate) fn reserve_at(hint: usize, bytes: usize) -> Result<usize, OsError> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice replaces nothing.
-    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    // SAFETY: a fresh anonymous mapping replaces nothing: the address is a hint (no MAP_FIXED).
+    let at = unsafe { libc::mmap(hint as *mut libc::c_void, bytes, libc::PROT_NONE, flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(OsError::last("mmap", bytes)) } else { Ok(at as usize) }
 }
 

@@ -1,5 +1,6 @@
-//! What a thread asks of the kernel: its timer slack, and a memory barrier on every other thread.
+//! What a thread asks of the system: its timer slack, a memory barrier on every other thread, a call when it ends, calls around `fork`.
 
+use std::ffi::c_void;
 use std::sync::OnceLock;
 
 /// Timed sleeps of this thread end on time: the default slack of 50 µs would be most of a 100 µs sleep.
@@ -29,4 +30,25 @@ pub(crate) fn has_process_barrier() -> bool {
 /// refused. 0.25 µs alone, 8.5 µs here while another processor runs the process (an interrupt to it).
 pub(crate) fn barrier_on_all_threads() -> bool {
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+}
+
+/// Asks for `destructor` to be called with a thread's [`set_at_exit`] value when the thread ends, after the destructors of Rust's thread-locals. None if the process has
+/// no key left.
+pub(crate) fn at_exit_key(destructor: extern "C" fn(*mut c_void)) -> Option<u32> {
+    let mut key: libc::pthread_key_t = 0;
+    // SAFETY: `key` is writable, and the destructor is a function for ever.
+    let result = unsafe { libc::pthread_key_create(&mut key, Some(destructor)) };
+    (result == 0).then_some(key)
+}
+
+/// Sets this thread's value of a key made by [`at_exit_key`]. False if the C library has no memory for it.
+pub(crate) fn set_at_exit(key: u32, value: *const c_void) -> bool {
+    // SAFETY: the key exists for ever.
+    unsafe { libc::pthread_setspecific(key, value) == 0 }
+}
+
+/// Has the handlers run around every `fork`: before it, after it in the parent, after it in the child. False if the C library has no memory for it.
+pub(crate) fn around_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
+    // SAFETY: the handlers are functions for ever.
+    unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) == 0 }
 }

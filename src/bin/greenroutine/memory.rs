@@ -9,6 +9,11 @@ pub(super) fn held_bytes() -> io::Result<u64> {
     Ok((kilobytes(&status, "VmRSS:")? + kilobytes(&status, "VmPTE:")?) * 1024)
 }
 
+/// The most physical memory that the process held at any time (VmHWM).
+pub(super) fn most_held_bytes() -> io::Result<u64> {
+    Ok(kilobytes(&fs::read_to_string("/proc/self/status")?, "VmHWM:")? * 1024)
+}
+
 /// How many memory mappings the process has; the system allows `vm.max_map_count` of them.
 pub(super) fn mappings() -> io::Result<usize> {
     Ok(fs::read_to_string("/proc/self/maps")?.lines().count())

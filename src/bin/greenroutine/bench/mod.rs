@@ -12,11 +12,13 @@
 //! | `workloads` | spawning and switching |
 //! | `channels` | talking |
 //! | `parked` | a million goroutines that wait |
+//! | `malloc` | the crate's heap against other allocators |
 //! | `report` | figures as a table or as JSON |
 
 mod bed;
 mod channels;
 mod free;
+mod malloc;
 mod parked;
 mod report;
 mod workloads;
@@ -130,7 +132,9 @@ const WORKLOADS: &[Workload] = &[
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// What to measure; everything if none is named
-    #[arg(value_name = "WORKLOAD", value_parser = PossibleValuesParser::new(WORKLOADS.iter().map(possible_value)))]
+    #[arg(value_name = "WORKLOAD", value_parser = PossibleValuesParser::new(
+        WORKLOADS.iter().map(possible_value).chain(malloc::WORKLOADS.iter().map(malloc::possible_value))
+    ))]
     workloads: Vec<String>,
     /// Print one JSON object a line: name, mode, value, unit, and a note where one is needed
     #[arg(long)]
@@ -147,6 +151,9 @@ pub(super) struct Arguments {
     /// Run this part of one workload in this process
     #[arg(long, hide = true)]
     part: Option<usize>,
+    /// Run this allocator workload with one allocator in this process
+    #[arg(long, hide = true, value_enum)]
+    allocator: Option<malloc::Allocator>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -174,6 +181,9 @@ fn possible_value(workload: &Workload) -> PossibleValue {
 
 /// Measures what the arguments name and prints it.
 pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
+    if let Some(allocator) = arguments.allocator {
+        return malloc::run_child(&arguments.workloads, allocator, arguments.quick);
+    }
     let chosen: Vec<_> = WORKLOADS
         .iter()
         .filter(|workload| {
@@ -206,6 +216,13 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
     }
     bar.finish_and_clear();
     report.finish(arguments.quick)?;
+    let allocators = malloc::chosen(&arguments.workloads);
+    if !allocators.is_empty() {
+        let bar = progress_bar(malloc::measurements(&allocators, arguments.quick), arguments.json);
+        if let Err(error) = malloc::run(&allocators, arguments.quick, arguments.json, &bar) {
+            failed.push(error.to_string());
+        }
+    }
     if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("\ngreenroutine: "))) }
 }
 

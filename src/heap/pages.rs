@@ -1,0 +1,507 @@
+//! Runs of granules: first fit, and what was used and is free again goes back to the kernel after a while. Called by `owner`, `central` and `large`; calls
+//! `arena::commit`. The lowest lock of the layer: nothing is called under it but the kernel.
+//!
+//! Three bits for each granule, in the tables of `arena`:
+//!
+//! | free | dirty | aged | the granule is |
+//! | --- | --- | --- | --- |
+//! | 0 | x | 0 | in a run, or being given back, or was never used (above `top`) |
+//! | 1 | 0 | 0 | free, and reads as zero |
+//! | 1 | 1 | 0 | free, with a former content, since less than one tick |
+//! | 1 | 1 | 1 | the same, since a tick or longer: the next tick gives it back |
+//!
+//! `dirty` is set when a run is freed, for the part that was written to, and cleared when the kernel takes the pages. So a fresh run says by its granules' bits what
+//! of it is zero: the bits of a run in use are its owner's to read.
+//!
+//! **Giving back.** Every freed run looks at the clock; [`TICK_NS`] after the last time, what is aged goes and what is dirty ages: memory that is used again within a tenth of a
+//! second is never given back, and a burst is gone after two tenths. A process that frees and then never again calls this file is ticked by the runtime's monitor; without a
+//! runtime it keeps up to what [`EXCESS`] allows. The kernel is called without the lock: the granules are taken out of `free` meanwhile.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::arena::{self, KINDS, Kind, PAGE_BITMAPS, Reservation};
+use super::class::{GRANULE, GRANULE_SHIFT};
+use super::span::{self, Span};
+use crate::base::early_lock::{EarlyLock, EarlyLocked};
+use crate::base::lock::Rank;
+use crate::sys::{OsError, clock, mem};
+
+/// Between two looks at what is free.
+const TICK_NS: u64 = 100_000_000;
+/// Granules that may be free and dirty besides half of those in use, before the surplus goes at once: 128 MiB. Not tuned.
+const EXCESS: usize = (128 << 20) / GRANULE;
+/// Granules opened at once, at least and at most: 4 and 64 MiB.
+const STEP: Range<usize> = 64..1024;
+/// Ranges given back with one turn of the lock, and granules in them: 64 MiB take the kernel 2 ms.
+const BATCH: usize = 16;
+const BATCH_GRANULES: usize = 1024;
+
+/// The page bitmaps.
+#[derive(Clone, Copy)]
+enum Map {
+    Free,
+    Dirty,
+    Aged,
+}
+
+const _: () = assert!(Map::Aged as usize + 1 == PAGE_BITMAPS);
+
+/// One kind's part of the arena. Numbers of granules.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Part {
+    /// Granules from here on were never in a run.
+    top: usize,
+    /// Granules below are accessible.
+    committed: usize,
+    /// No granule below is free.
+    low: usize,
+    /// In runs.
+    pub(crate) used: usize,
+    /// Free and dirty.
+    pub(crate) dirty: usize,
+}
+
+/// Whether there is an arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Backing {
+    /// Nothing has been allocated yet.
+    Unknown,
+    /// The arena, as reserved.
+    Arena(Reservation),
+    /// The kernel, or the limit on address space, refused the smallest reservation.
+    Refused,
+}
+
+/// See the file's documentation.
+pub(crate) struct Pages {
+    backing: Backing,
+    parts: [Part; 4],
+    /// When the last tick was.
+    ticked: u64,
+    /// Bytes given back since the start.
+    pub(crate) given_back: u64,
+}
+
+static PAGES: EarlyLock<Pages> = EarlyLock::new(
+    Rank::HeapPages,
+    Pages {
+        backing: Backing::Unknown,
+        parts: [Part { top: 0, committed: 0, low: 0, used: 0, dirty: 0 }; 4],
+        ticked: 0,
+        given_back: 0,
+    },
+);
+
+/// Whether a tick has anything to do: so that idle processes need not take the lock to find out.
+static IS_DIRTY: AtomicBool = AtomicBool::new(false);
+
+/// A run that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) kind: Kind,
+    /// The class, or [`span::LARGE`].
+    pub(super) class: u32,
+    pub(super) granules: usize,
+    /// Of the address, in bytes.
+    pub(super) align: usize,
+    /// Take more granules for a block that grows, where address space is plenty.
+    pub(super) slack: bool,
+}
+
+/// The pages, locked.
+pub(super) fn lock() -> EarlyLocked<'static, Pages> {
+    PAGES.lock()
+}
+
+/// For `registry`, around a fork.
+pub(super) fn lock_for_fork() -> &'static EarlyLock<Pages> {
+    &PAGES
+}
+
+/// Makes the reservation, if there is none yet. Says whether there is an arena.
+pub(super) fn start() -> bool {
+    let mut pages = PAGES.lock();
+    if let Backing::Unknown = pages.backing {
+        pages.backing = match arena::reserve() {
+            Ok(reservation) => Backing::Arena(reservation),
+            Err(_) => Backing::Refused,
+        };
+        for kind in KINDS {
+            let start = arena::bounds(kind).start;
+            pages.parts[kind as usize] = Part { top: start, committed: start, low: start, used: 0, dirty: 0 };
+        }
+    }
+    matches!(pages.backing, Backing::Arena(_))
+}
+
+/// A fresh span. Its first slots, or its bytes, are the caller's to set.
+pub(super) fn make(wanted: Wanted) -> Result<&'static Span, OsError> {
+    PAGES.lock().make(wanted)
+}
+
+/// Gives a span's run back; nobody else knows it any more. `written` bytes from its start may be other than zero.
+pub(super) fn release(span: &'static Span, written: usize) {
+    let mut pages = PAGES.lock();
+    pages.release(span, written);
+    let is_due = pages.is_due();
+    drop(pages);
+    if is_due {
+        tick();
+    }
+}
+
+/// Gives back what has not been used for a while. Returns whether there is more that a later tick may give back.
+pub(crate) fn tick() -> bool {
+    if !IS_DIRTY.load(Ordering::Relaxed) {
+        return false;
+    }
+    let mut pages = PAGES.lock();
+    if pages.tick_is_due() {
+        pages.ticked = clock::coarse_ns();
+        drop(pages);
+        give_back(Pages::take_aged);
+        pages = PAGES.lock();
+        pages.age();
+    }
+    let surplus = pages.surplus();
+    drop(pages);
+    if surplus > 0 {
+        let mut left = surplus;
+        give_back(|pages, part| {
+            let taken = if left > 0 { pages.take_dirty(part) } else { Taken::default() };
+            left = left.saturating_sub(taken.granules());
+            taken
+        });
+    }
+    IS_DIRTY.load(Ordering::Relaxed)
+}
+
+/// Gives back all that is free. Returns the bytes.
+pub(super) fn trim() -> usize {
+    if IS_DIRTY.load(Ordering::Relaxed) { give_back(Pages::take_dirty) } else { 0 }
+}
+
+/// Ranges of granules that are out of `free` while the kernel takes their pages.
+#[derive(Default)]
+struct Taken {
+    ranges: [(usize, usize); BATCH],
+    count: usize,
+}
+
+impl Taken {
+    fn granules(&self) -> usize {
+        self.ranges[..self.count].iter().map(|range| range.1 - range.0).sum()
+    }
+}
+
+/// Gives back what `take` finds, kind by kind, until it finds nothing.
+fn give_back(mut take: impl FnMut(&mut Pages, usize) -> Taken) -> usize {
+    let mut granules = 0;
+    for part in 0..KINDS.len() {
+        loop {
+            let taken = take(&mut PAGES.lock(), part);
+            if taken.count == 0 {
+                break;
+            }
+            let mut gone = [false; BATCH];
+            for (index, &(start, end)) in taken.ranges[..taken.count].iter().enumerate() {
+                // A refusal (locked memory) leaves the pages as they are.
+                gone[index] = mem::discard(arena::address(start), (end - start) << GRANULE_SHIFT).is_ok();
+            }
+            let mut pages = PAGES.lock();
+            for (&(start, end), gone) in taken.ranges[..taken.count].iter().zip(gone) {
+                pages.put_back(part, start..end, gone);
+            }
+            drop(pages);
+            if gone[..taken.count].contains(&false) {
+                break;
+            }
+            granules += taken.granules();
+        }
+    }
+    granules << GRANULE_SHIFT
+}
+
+impl Pages {
+    pub(crate) fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    pub(crate) fn part(&self, kind: Kind) -> Part {
+        self.parts[kind as usize]
+    }
+
+    /// Bytes of a kind that are accessible.
+    pub(crate) fn committed(&self, kind: Kind) -> usize {
+        (self.parts[kind as usize].committed - arena::bounds(kind).start) << GRANULE_SHIFT
+    }
+
+    /// The granules of a kind that were ever in a run.
+    pub(crate) fn known(&self, kind: Kind) -> Range<usize> {
+        arena::bounds(kind).start..self.parts[kind as usize].top
+    }
+
+    fn make(&mut self, wanted: Wanted) -> Result<&'static Span, OsError> {
+        let part = wanted.kind as usize;
+        let mut granules = wanted.granules;
+        let bounds = arena::bounds(wanted.kind);
+        // Slack costs address space only. A quarter of the arena may go that way.
+        let slack = granules.saturating_mul(4);
+        if wanted.slack && (self.parts[part].top - bounds.start).saturating_add(slack) < bounds.len() / 4 {
+            granules = slack;
+        }
+        let start = self.find(part, bounds.end, granules, wanted.align).ok_or(OsError {
+            call: "a run in the heap's reservation",
+            bytes: wanted.granules.saturating_mul(GRANULE),
+            errno: 0,
+        })?;
+        self.open(wanted.kind, start + granules)?;
+        self.use_run(part, start..start + granules);
+        let span = arena::span(start);
+        span.set_granules(granules);
+        for granule in start..start + granules {
+            arena::first(granule).store(start as u32 + 1, Ordering::Relaxed);
+        }
+        span.set_class(wanted.class);
+        Ok(span)
+    }
+
+    /// Where a run fits; below `top`, across it, or above.
+    fn find(&mut self, part: usize, end: usize, granules: usize, align: usize) -> Option<usize> {
+        let base = arena::address(0) >> GRANULE_SHIFT;
+        let step = (align >> GRANULE_SHIFT).max(1);
+        let align_up = |granule: usize| (base + granule).next_multiple_of(step) - base;
+        let Part { top, low, .. } = self.parts[part];
+        let mut at = next(Map::Free, true, low..top);
+        self.parts[part].low = at;
+        while at < top {
+            let run_end = next(Map::Free, false, at..top);
+            let start = align_up(at);
+            if start.checked_add(granules)? <= run_end {
+                return Some(start);
+            }
+            if run_end == top {
+                // Free up to the top: the run goes on above it.
+                return (start.checked_add(granules)? <= end).then_some(start);
+            }
+            at = next(Map::Free, true, run_end..top);
+        }
+        let start = align_up(top);
+        (start.checked_add(granules)? <= end).then_some(start)
+    }
+
+    /// Makes all granules of a kind up to `end` accessible.
+    fn open(&mut self, kind: Kind, end: usize) -> Result<(), OsError> {
+        let part = kind as usize;
+        let committed = self.parts[part].committed;
+        if end <= committed {
+            return Ok(());
+        }
+        let bounds = arena::bounds(kind);
+        let step = ((committed - bounds.start) / 4).clamp(STEP.start, STEP.end);
+        let far = (committed + step).max(end).min(bounds.end);
+        // Not the comfortable step, if the kernel counts: just what is needed.
+        let opened = match arena::commit(kind, committed..far) {
+            Ok(()) => far,
+            Err(_) => arena::commit(kind, committed..end).map(|()| end)?,
+        };
+        self.parts[part].committed = opened;
+        Ok(())
+    }
+
+    /// Takes granules out of `free`, or from above `top`.
+    fn use_run(&mut self, part: usize, run: Range<usize>) {
+        let top = self.parts[part].top;
+        if run.start > top {
+            // Skipped for the alignment.
+            set(Map::Free, top..run.start, true);
+            self.parts[part].low = self.parts[part].low.min(top);
+        }
+        let known = run.start..run.end.min(top).max(run.start);
+        debug_assert_eq!(next(Map::Free, false, known.clone()), known.end, "a run is free before it is used");
+        self.parts[part].dirty -= count(Map::Dirty, known.clone());
+        set(Map::Free, known.clone(), false);
+        set(Map::Aged, known, false);
+        self.parts[part].top = top.max(run.end);
+        self.parts[part].used += run.len();
+    }
+
+    fn release(&mut self, span: &'static Span, written: usize) {
+        let granule = span.granule();
+        let run = granule..granule + span.granules();
+        span.set_class(span::NONE);
+        self.free_run(run, written);
+    }
+
+    /// Frees granules that are in no span any more; `written` bytes from their start are not zero.
+    fn free_run(&mut self, run: Range<usize>, written: usize) {
+        let part = arena::kind_of(run.start) as usize;
+        set(Map::Dirty, run.start..(run.start + written.div_ceil(GRANULE)).min(run.end), true);
+        set(Map::Free, run.clone(), true);
+        let dirty = count(Map::Dirty, run.clone());
+        self.parts[part].dirty += dirty;
+        self.parts[part].used -= run.len();
+        self.parts[part].low = self.parts[part].low.min(run.start);
+        if dirty > 0 {
+            IS_DIRTY.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets the run of a large block grow to `granules`, if those after it are free.
+    pub(super) fn extend(&mut self, span: &'static Span, granules: usize) -> bool {
+        let kind = span.kind();
+        let part = kind as usize;
+        let start = span.granule();
+        let (old, new) = (start + span.granules(), start + granules);
+        let top = self.parts[part].top;
+        if new > arena::bounds(kind).end
+            || next(Map::Free, false, old..new.min(top).max(old)) < new.min(top)
+            || self.open(kind, new).is_err()
+        {
+            return false;
+        }
+        self.use_run(part, old..new);
+        for granule in old..new {
+            arena::first(granule).store(start as u32 + 1, Ordering::Relaxed);
+        }
+        span.set_granules(granules);
+        true
+    }
+
+    /// Takes the end off the run of a large block. `written` bytes of what is cut off are not zero.
+    pub(super) fn shorten(&mut self, span: &'static Span, granules: usize, written: usize) {
+        let start = span.granule();
+        let end = start + span.granules();
+        span.set_granules(granules);
+        self.free_run(start + granules..end, written);
+    }
+
+    fn tick_is_due(&self) -> bool {
+        clock::coarse_ns() >= self.ticked + TICK_NS
+    }
+
+    fn is_due(&self) -> bool {
+        IS_DIRTY.load(Ordering::Relaxed) && (self.tick_is_due() || self.surplus() > 0)
+    }
+
+    /// Dirty granules above what may stay.
+    fn surplus(&self) -> usize {
+        let (dirty, used) =
+            self.parts.iter().fold((0, 0), |sum, part| (sum.0 + part.dirty, sum.1 + part.used));
+        dirty.saturating_sub(EXCESS + used / 2)
+    }
+
+    /// What is dirty and free becomes aged.
+    fn age(&mut self) {
+        for (kind, part) in KINDS.into_iter().zip(self.parts) {
+            let bounds = arena::bounds(kind);
+            let mut at = next(Map::Free, true, part.low..part.top);
+            while at < part.top {
+                let end = next(Map::Free, false, at..part.top);
+                while at < end {
+                    let dirty = next(Map::Dirty, true, at..end);
+                    let clean = next(Map::Dirty, false, dirty..end);
+                    set(Map::Aged, dirty..clean, true);
+                    at = clean;
+                }
+                at = next(Map::Free, true, end..part.top);
+            }
+            debug_assert!(part.top <= bounds.end);
+        }
+        IS_DIRTY.store(self.parts.iter().any(|part| part.dirty > 0), Ordering::Relaxed);
+    }
+
+    /// Takes aged granules of a kind out of `free`.
+    fn take_aged(&mut self, part: usize) -> Taken {
+        self.take(part, Map::Aged)
+    }
+
+    /// Takes dirty granules of a kind out of `free`.
+    fn take_dirty(&mut self, part: usize) -> Taken {
+        self.take(part, Map::Dirty)
+    }
+
+    fn take(&mut self, part: usize, map: Map) -> Taken {
+        let Part { top, low, dirty, .. } = self.parts[part];
+        let mut taken = Taken::default();
+        let mut at = if dirty == 0 { top } else { next(Map::Free, true, low..top) };
+        let mut left = BATCH_GRANULES;
+        while at < top && taken.count < BATCH && left > 0 {
+            let run_end = next(Map::Free, false, at..top);
+            let start = next(map, true, at..run_end);
+            if start == run_end {
+                at = next(Map::Free, true, run_end..top);
+                continue;
+            }
+            let end = next(map, false, start..run_end).min(start + left);
+            set(Map::Free, start..end, false);
+            set(Map::Aged, start..end, false);
+            // A granule that is aged is dirty: see the table.
+            self.parts[part].dirty -= end - start;
+            left -= end - start;
+            taken.ranges[taken.count] = (start, end);
+            taken.count += 1;
+            at = if end == run_end { next(Map::Free, true, end..top) } else { end };
+        }
+        taken
+    }
+
+    /// Puts back what [`Pages::take`] took.
+    fn put_back(&mut self, part: usize, range: Range<usize>, is_clean: bool) {
+        if is_clean {
+            set(Map::Dirty, range.clone(), false);
+            self.given_back += (range.len() << GRANULE_SHIFT) as u64;
+        } else {
+            self.parts[part].dirty += range.len();
+        }
+        set(Map::Free, range.clone(), true);
+        self.parts[part].low = self.parts[part].low.min(range.start);
+    }
+}
+
+/// Whether a granule of a run in use may be other than zero. By the owner of the run.
+pub(super) fn is_dirty(granule: usize) -> bool {
+    word(Map::Dirty, granule / 64).load(Ordering::Relaxed) & (1 << (granule % 64)) != 0
+}
+
+fn word(map: Map, index: usize) -> &'static AtomicU64 {
+    arena::bitmap_word(map as usize, index)
+}
+
+/// Each word of a range of granules, with the mask of those that are in it.
+fn words(range: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+    let indexes = if range.is_empty() { 0..0 } else { range.start / 64..range.end.div_ceil(64) };
+    indexes.map(move |index| {
+        let from = if index == range.start / 64 { range.start % 64 } else { 0 };
+        let upto = if index == range.end / 64 { range.end % 64 } else { 64 };
+        let mask = (u64::MAX << from) & if upto == 64 { u64::MAX } else { (1 << upto) - 1 };
+        (index, mask)
+    })
+}
+
+/// The first granule of `range` whose bit is `value`, or its end.
+fn next(map: Map, value: bool, range: Range<usize>) -> usize {
+    for (index, mask) in words(range.clone()) {
+        let bits = word(map, index).load(Ordering::Relaxed);
+        let found = if value { bits } else { !bits } & mask;
+        if found != 0 {
+            return index * 64 + found.trailing_zeros() as usize;
+        }
+    }
+    range.end
+}
+
+fn set(map: Map, range: Range<usize>, value: bool) {
+    for (index, mask) in words(range) {
+        // Under the lock, but for readers of their own runs' bits: no other thread writes.
+        let bits = word(map, index).load(Ordering::Relaxed);
+        word(map, index).store(if value { bits | mask } else { bits & !mask }, Ordering::Relaxed);
+    }
+}
+
+fn count(map: Map, range: Range<usize>) -> usize {
+    words(range)
+        .map(|(index, mask)| (word(map, index).load(Ordering::Relaxed) & mask).count_ones() as usize)
+        .sum()
+}

@@ -1,0 +1,255 @@
+//! What the collector relies on, seen from inside: look-ups, exact liveness of manual blocks, collected objects and their sweep, blocks that go home from other threads. What programs
+//! see is tested in `tests/heap.rs` and `tests/heap_model.rs`.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::collections::HashSet;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use super::arena::{self, KINDS, Kind};
+use super::cache::{Cache, Grant};
+use super::central::{self, Swept};
+use super::class::{self, BINS, CLASSES, GRANULE};
+use super::{Allocator, large, lookup, registry, span};
+
+/// A block of the crate's heap, freed with its value, on whatever thread that happens.
+struct Block {
+    at: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: a block is plain memory that one value owns.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn new(size: usize, align: usize) -> Self {
+        let layout = Layout::from_size_align(size, align).unwrap();
+        // SAFETY: the tests ask for no empty blocks.
+        let at = unsafe { Allocator.alloc(layout) };
+        Self { at: NonNull::new(at).unwrap(), layout }
+    }
+
+    fn address(&self) -> usize {
+        self.at.as_ptr() as usize
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: made by this allocator with this layout, and not used any more.
+        unsafe { Allocator.dealloc(self.at.as_ptr(), self.layout) };
+    }
+}
+
+#[test]
+fn every_word_into_a_block_finds_its_start() {
+    for align in [1, 4, 8, 16, 4096, 1 << 20] {
+        let sizes = (0..CLASSES).map(|class| class::SIZES[class] as usize);
+        for size in sizes.chain([1, 100, 1000, 65_537, 200_000, 3 << 20]) {
+            let block = Block::new(size, align);
+            for offset in [0, size / 3, size / 2, size - 1] {
+                let object = lookup::object(block.address() + offset).unwrap();
+                assert_eq!(object.start, block.address(), "{size} {align} {offset}");
+                assert!(object.bytes >= size, "{size} {align}");
+                assert_eq!(object.kind(), if align < 8 { Kind::ManualNoscan } else { Kind::ManualScan });
+                assert!(!object.is_free());
+            }
+        }
+    }
+}
+
+#[test]
+fn words_that_point_elsewhere_find_nothing() {
+    static HERE: u64 = 0;
+    let local = 0_u64;
+    let block = Block::new(8, 8);
+    let end = arena::address(arena::bounds(Kind::CollectedNoscan).end);
+    for word in [0, 1, usize::MAX, &raw const HERE as usize, &raw const local as usize, end, end - 1] {
+        assert!(lookup::object(word).is_none(), "{word:#x}");
+    }
+    assert!(lookup::object(block.address()).is_some());
+    // 48 bytes leave 16 at the end of a granule.
+    let odd = Block::new(48, 8);
+    assert!(lookup::object(odd.address() / GRANULE * GRANULE + GRANULE - 16).is_none());
+    // What a large block does not use of its last granule is none of it.
+    let large = Block::new(70_000, 8);
+    assert!(lookup::object(large.address() + 69_999).is_some());
+    assert!(lookup::object(large.address() + 70_000).is_none());
+}
+
+#[test]
+fn kinds_have_parts_of_their_own() {
+    for kind in KINDS {
+        let bounds = arena::bounds(kind);
+        assert!(!bounds.is_empty());
+        assert_eq!(arena::kind_of(bounds.start), kind);
+        assert_eq!(arena::kind_of(bounds.end - 1), kind);
+    }
+}
+
+/// Whether the program has that block, by the rule of `span`.
+fn is_live(address: usize) -> bool {
+    let object = lookup::object(address).unwrap();
+    let in_magazine = || {
+        let bin = object.span.class() as usize * 2 + usize::from(object.kind() == Kind::ManualNoscan);
+        registry::all().any(|owner| owner.blocks(bin).any(|block| block == address))
+    };
+    let freed_by_others =
+        object.span.side_word(object.slot.word).load(Ordering::SeqCst) & object.slot.mask() != 0;
+    !object.is_free() && !freed_by_others && !in_magazine()
+}
+
+#[test]
+fn live_manual_blocks_can_be_told_from_free_ones() {
+    // A class that nothing else here uses, so that no free block is given out again meanwhile.
+    const SIZE: usize = 3000;
+    let mut blocks: Vec<_> = (0..500).map(|_| Block::new(SIZE, 8)).collect();
+    assert!(blocks.iter().all(|block| is_live(block.address())));
+    let mut freed: Vec<usize> = Vec::new();
+    // Every third here, every other third by a thread that ends.
+    let mut others = Vec::new();
+    for index in (0..blocks.len()).rev() {
+        let block = match index % 3 {
+            0 => continue,
+            _ => blocks.swap_remove(index),
+        };
+        freed.push(block.address());
+        if index % 3 == 1 {
+            drop(block);
+        } else {
+            others.push(block);
+        }
+    }
+    std::thread::spawn(move || drop(others)).join().unwrap();
+    assert_eq!(freed.len() + blocks.len(), 500);
+    assert!(blocks.iter().all(|block| is_live(block.address())));
+    assert!(!freed.iter().any(|address| is_live(*address)));
+}
+
+#[test]
+fn what_others_free_is_used_again() {
+    const SIZE: usize = 5000;
+    let make = || -> Vec<Block> { (0..1000).map(|_| Block::new(SIZE, 8)).collect() };
+    let addresses = |blocks: &[Block]| -> HashSet<usize> { blocks.iter().map(Block::address).collect() };
+    let blocks = make();
+    let first = addresses(&blocks);
+    assert_eq!(first.len(), 1000);
+    std::thread::spawn(move || drop(blocks)).join().unwrap();
+    let blocks = make();
+    let again = addresses(&blocks).intersection(&first).count();
+    // A span that became free whole may have gone to somebody else.
+    assert!(again > 700, "{again} of 1000");
+}
+
+/// There is one collected heap, and a sweep is of all of it.
+static COLLECTED: Mutex<()> = Mutex::new(());
+
+fn collected(cache: &Cache, bin: usize) -> usize {
+    loop {
+        match cache.alloc(bin) {
+            Grant::Hit(slot) => return slot.as_ptr() as usize,
+            Grant::Refill => cache.refill(bin).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn collected_objects_live_as_long_as_they_are_marked() {
+    let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let cache = Cache::new();
+    let bins = [0, 1, 9, 16, 25, 64, 66, 89];
+    let mut objects = Vec::new();
+    for bin in bins {
+        for _ in 0..3 * class::slots(bin / 2) / 2 {
+            objects.push((bin, collected(&cache, bin)));
+        }
+    }
+    let distinct: HashSet<_> = objects.iter().map(|(_, address)| *address).collect();
+    assert_eq!(distinct.len(), objects.len());
+    for (bin, address) in &objects {
+        let object = lookup::object(address + 7).unwrap();
+        assert_eq!((object.start, object.kind()), (*address, central::kind(*bin)));
+    }
+    let big = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
+    let lost = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
+
+    cache.flush();
+    let (kept, gone): (Vec<_>, Vec<_>) = objects.iter().partition(|(_, address)| address / 8 % 3 == 0);
+    for (_, address) in &kept {
+        let object = lookup::object(*address).unwrap();
+        assert!(object.mark() && !object.mark() && object.is_marked());
+    }
+    assert!(lookup::object(big + 500_000).unwrap().mark());
+    let bytes: usize = kept.iter().map(|(bin, _)| class::SIZES[bin / 2] as usize).sum();
+    let swept = central::sweep();
+    assert_eq!(
+        (swept.live, swept.live_bytes, swept.freed),
+        (kept.len() + 1, bytes + (1 << 20), gone.len() + 1)
+    );
+    assert!(lookup::object(lost).is_none());
+    assert!(
+        kept.iter()
+            .all(|(_, address)| lookup::object(*address).is_some_and(|o| !o.is_free() && !o.is_marked()))
+    );
+    assert!(!gone.iter().any(|(_, address)| lookup::object(*address).is_some_and(|o| !o.is_free())));
+
+    // What is free is given out again, and nothing that lives.
+    let kept: HashSet<_> = kept.into_iter().map(|(_, address)| address).collect();
+    for (bin, _) in &objects {
+        assert!(!kept.contains(&collected(&cache, *bin)));
+    }
+    cache.flush();
+    let all = central::sweep();
+    assert_eq!((all.live, all.live_bytes), (0, 0));
+    assert_eq!(central::sweep(), Swept::default());
+}
+
+#[test]
+fn a_flushed_cache_has_lost_nothing() {
+    let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let cache = Cache::new();
+    let bin = 20;
+    let mut seen = HashSet::new();
+    for _ in 0..class::slots(bin / 2) {
+        assert!(seen.insert(collected(&cache, bin)));
+        cache.flush();
+    }
+    // One span served them all.
+    let spans: HashSet<_> = seen.iter().map(|address| address / GRANULE).collect();
+    assert_eq!(spans.len(), 1);
+    central::sweep();
+}
+
+#[test]
+fn a_zeroed_run_that_was_used_is_zero() {
+    let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // In a part of the arena that no other test uses.
+    let kind = Kind::CollectedNoscan;
+    let block = large::alloc(kind, 4 * GRANULE, 1, true, false).unwrap();
+    // SAFETY: the block has that many bytes.
+    unsafe { block.write_bytes(1, 2 * GRANULE) };
+    central::sweep();
+    let again = large::alloc(kind, 4 * GRANULE, 1, true, false).unwrap();
+    assert_eq!(again, block, "first fit");
+    // SAFETY: the block has that many bytes, all zeroed.
+    let bytes = unsafe { std::slice::from_raw_parts(again, 4 * GRANULE) };
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    central::sweep();
+}
+
+#[test]
+fn records_of_spans_say_what_they_hold() {
+    for bin in 0..BINS {
+        let class = bin / 2;
+        let block = Block::new(class::SIZES[class] as usize, if bin % 2 == 0 { 8 } else { 1 });
+        let object = lookup::object(block.address()).unwrap();
+        assert_eq!(object.span.class(), class as u32);
+        assert_eq!(object.span.granules(), class::granules(class));
+        assert_eq!(object.span.kind(), Kind::manual(bin));
+        assert!(object.span.free_slots() < class::slots(class));
+    }
+    let large = Block::new(100_000, 8);
+    let object = lookup::object(large.address()).unwrap();
+    assert_eq!((object.span.class(), object.bytes, object.span.granules()), (span::LARGE, 100_000, 2));
+}
