@@ -2,7 +2,7 @@
 //! asked for. Sequences of operations by proptest, which shrinks what fails; and storms of threads that free and resize each other's blocks, come and go, and are made to yield at any
 //! point.
 //!
-//! `GREENROUTINE_HEAP_ROUNDS` says how many storms (default 6); `.ci/soak long` runs thousands. A failure names its seed.
+//! `GREENROUTINE_HEAP_ROUNDS` says how many storms (default 6), `PROPTEST_CASES` how many sequences; `.ci/soak long` runs hours of both. A failure names its seed.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeMap;
@@ -137,7 +137,7 @@ fn check_apart(blocks: &[Block]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    // 256 cases, or PROPTEST_CASES.
     #[test]
     fn blocks_are_what_was_asked_for(operations in proptest::collection::vec(operations(), 1..300)) {
         let mut blocks: Vec<Block> = Vec::new();
