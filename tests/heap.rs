@@ -220,7 +220,8 @@ fn threads_come_and_go_by_the_thousand_and_leave_nothing() {
             // The harness may have made a few; ten thousand threads that each leave one would be more.
             assert!(after.total().blocks < before.total().blocks + 100, "{before:?} {after:?}");
         }
-        assert!(held_after < held + 4 * MIB, "{held} {held_after}");
+        // Twenty threads at once hold some megabytes, more when they really overlap. A page left by each would be 40.
+        assert!(held_after < held + 30 * MIB, "{held} {held_after}");
         return;
     }
     let output = in_child(NAME, |_| {});
@@ -478,8 +479,8 @@ fn it_makes_do_with_little_address_space() {
     const NAME: &str = "it_makes_do_with_little_address_space";
     if is_child(NAME) {
         let words: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
-        let handles: Vec<_> = (0..4).map(|n| thread::spawn(move || vec![n; 10_000])).collect();
-        let sum: usize = handles.into_iter().map(|handle| handle.join().unwrap().len()).sum();
+        // One after the other: the least of the limits has no room for four stacks and what the C library sets aside for each thread.
+        let sum: usize = (0..4).map(|n| thread::spawn(move || vec![n; 10_000]).join().unwrap().len()).sum();
         println!("in charge: {}, {} {sum}", is_in_charge(), words.len());
         return;
     }
