@@ -23,8 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
-            "diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "heap",
-            "base", "sys", "arch",
+            "diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "heap", "base",
+            "sys", "arch",
         ],
     ),
     // A crate of its own: `crate::` there names its own modules, the library is `greenroutine::`.
