@@ -1,7 +1,7 @@
-//! What differs by processor and no crate gives us: reading the stack pointer and the spin hint.
+//! What differs by processor and no crate gives us: reading the stack pointer, the spin hint, Valgrind's presence.
 //!
 //! Contract: each target has one `imp` file with the functions listed here, in this order. No system call,
-//! no memory access, no state. Called by `stack::geometry` (who am I?) and by spin loops.
+//! no memory access, no state. Called by `stack::geometry` (who am I?), by spin loops, and once by `heap`.
 //!
 //! The context switch itself is corosensei's; see `routine::slot`.
 
@@ -22,6 +22,12 @@ compile_error!("greenroutine runs on x86-64 and aarch64");
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {
     imp::stack_pointer()
+}
+
+/// Whether the program runs under Valgrind, which checks the system's allocator and knows nothing of ours. A few instructions without effect elsewhere.
+pub(crate) fn is_under_valgrind() -> bool {
+    // Miri runs no assembly.
+    !cfg!(miri) && imp::is_under_valgrind()
 }
 
 /// Tells the processor that this is a spin loop.

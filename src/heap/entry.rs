@@ -18,8 +18,8 @@ use super::{large, report};
 
 /// The crate's allocator. With the feature `gc` it is the program's global allocator already; by name it can be used where a program wraps its allocator.
 ///
-/// It steps aside for the system's allocator under Miri, in builds with `--cfg heap_aside` (sanitizers, Valgrind), with `GREENROUTINE_HEAP=system` in the environment, and where
-/// the kernel refuses even a small reservation of address space.
+/// It steps aside for the system's allocator under Miri and Valgrind, in sanitizer builds and those with `--cfg heap_aside`, with `GREENROUTINE_HEAP=system` in the environment, and
+/// where the kernel refuses even a small reservation of address space.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allocator;
 

@@ -57,5 +57,7 @@ pub(crate) use stats::{InCharge, in_charge};
 
 /// Whether this build or this process leaves memory to the system's allocator.
 fn steps_aside() -> bool {
-    cfg!(any(miri, heap_aside)) || crate::sys::limits::variable_is(c"GREENROUTINE_HEAP", b"system")
+    cfg!(any(miri, heap_aside))
+        || crate::arch::is_under_valgrind()
+        || crate::sys::limits::variable_is(c"GREENROUTINE_HEAP", b"system")
 }

@@ -118,8 +118,8 @@ fn heap() -> Finding {
         ),
         InCharge::Aside => limit(
             SUBJECT,
-            String::from("the system allocator's: this build or GREENROUTINE_HEAP=system says so"),
-            String::from("unset GREENROUTINE_HEAP, build without sanitizers and without --cfg heap_aside"),
+            String::from("the system allocator's: this build, GREENROUTINE_HEAP=system or Valgrind says so"),
+            String::from("unset GREENROUTINE_HEAP; build without sanitizers and without --cfg heap_aside"),
         ),
         InCharge::Unused => {
             fine(SUBJECT, String::from("another allocator's: this program is built without the feature gc"))
