@@ -37,14 +37,16 @@ pub(crate) type Me = *mut ();
 const STREAK: u32 = if cfg!(loom) { 1 } else { 256 };
 
 /// See the file's documentation.
+// In this order: the owner needs the first three only, and finds them in one cache line with what comes before the lock (`sched::waitq`).
+#[repr(C)]
 pub(crate) struct BiasedLock<T> {
     /// Changed by the holder of `word` alone.
     owner: AtomicPtr<()>,
     /// 1 while the owner is inside. Written by the owner alone.
     inside: AtomicU32,
-    word: Lock<History>,
     /// Guarded by the table in the file's documentation.
     value: UnsafeCell<T>,
+    word: Lock<History>,
 }
 
 /// Who has taken `word`, for the decision to bias.

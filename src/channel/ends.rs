@@ -21,12 +21,14 @@ use crate::sched;
 use crate::sys::clock;
 
 /// A channel and how many ends it has.
+// The channel first, so that the hot part of a wait queue is one cache line.
+#[repr(C, align(64))]
 pub(super) struct Shared<C> {
+    channel: C,
     senders: AtomicUsize,
     receivers: AtomicUsize,
     /// 2, 1 when one kind of ends is gone.
     kinds: AtomicUsize,
-    channel: C,
 }
 
 /// One end, without saying which.

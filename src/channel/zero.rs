@@ -9,7 +9,6 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 
 use super::err::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use super::flavor::{self, CLOSED, Flavor, MOVED, Queue, RECV, Received, SEND, Sending};
-use crate::base::atomic::{AtomicU32, Ordering};
 use crate::routine::{TaskRef, Wait};
 use crate::sched::park::cancelled;
 use crate::sched::waitq::{Claimed, LockedQueue, Outcome, wake_and_wait};
@@ -17,20 +16,18 @@ use crate::sched::waitq::{Claimed, LockedQueue, Outcome, wake_and_wait};
 /// See the file's documentation.
 pub(super) struct Zero<T> {
     queue: Queue,
-    /// Not 0 once closed; written under the queue's lock.
-    closed: AtomicU32,
     /// All waiters' data are places for a `T`.
     marker: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Zero<T> {
     pub(super) fn new() -> Self {
-        Self { queue: Queue::new(), closed: AtomicU32::new(0), marker: PhantomData }
+        Self { queue: Queue::new(), marker: PhantomData }
     }
 
     #[inline(always)]
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) != 0
+        self.queue.is_closed()
     }
 
     /// Somebody who waits on `side`, if there is anybody.
@@ -176,9 +173,7 @@ impl<T> Flavor<T> for Zero<T> {
     }
 
     fn close(&self) {
-        let locked = self.queue.lock();
-        let first = self.closed.swap(1, Ordering::SeqCst) == 0;
-        drop(locked);
+        let first = self.queue.lock().close();
         if first {
             flavor::wake_all(&self.queue);
         }
@@ -195,7 +190,7 @@ impl<T> Flavor<T> for Zero<T> {
     }
 
     fn stamp(&self, side: usize) -> usize {
-        (self.queue.links(side ^ 1) as usize) << 1 | usize::from(self.is_closed())
+        self.queue.stamp(side ^ 1) as usize
     }
 
     fn must_wait(&self, side: usize, me: TaskRef, locked: &mut LockedQueue<'_, 4>) -> bool {

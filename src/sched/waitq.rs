@@ -71,20 +71,24 @@ struct List {
 }
 
 /// See the file's documentation.
+// In this order: hints, the lock's owner and the first two lists are the first cache line, and all that two goroutines of one worker need.
+#[repr(C)]
 pub(crate) struct WaitQueue<const N: usize = 1> {
-    lists: BiasedLock<[List; N]>,
-    /// What can be known without the lock, for the even and the odd lists: bit 0, list 0 or 1 is not empty; bit 1, list 2 or 3; above, a count of links, so that
-    /// two looks tell whether a list was empty all the time between. Written under the lock; stale waiters count. A hint for anybody; more for those who
-    /// make something to be had outside the lock: a waiter that has linked its node, and after a SeqCst fence still sees nothing to be had, may sleep, since
-    /// whoever makes something to be had (SeqCst) and then reads this (SeqCst) sees the node.
+    /// What can be known without the lock, for the even and the odd lists. Bit 0: list 0 or 1 is not empty; bit 1: list 2 or 3; bit 2: closed; above, a count of links,
+    /// so that two looks tell whether a list was empty all the time between. Written under the lock; stale waiters count. A hint for anybody; more for
+    /// those who make something to be had outside the lock: a waiter that has linked its node, and after a SeqCst fence still sees nothing to be had, may sleep,
+    /// since whoever makes something to be had (SeqCst) and then reads this (SeqCst) sees the node.
     hints: [AtomicU64; 2],
+    lists: BiasedLock<[List; N]>,
 }
 
 // SAFETY: the raw pointers are to nodes whose waiters stay until they are unlinked, which takes the lock.
 unsafe impl Send for List {}
 
+/// Closed, in `hints`.
+const CLOSED: u64 = 4;
 /// One link, in `hints`.
-const LINK: u64 = 4;
+const LINK: u64 = 8;
 
 const EMPTY: List = List { first: ptr::null(), last: ptr::null() };
 
@@ -118,9 +122,15 @@ impl<const N: usize> WaitQueue<N> {
         self.hints[side].load(Ordering::SeqCst) & 3 != 0
     }
 
-    /// Changes whenever a node is linked into list `side` or `side + 2`.
-    pub(crate) fn links(&self, side: usize) -> u64 {
-        self.hints[side].load(Ordering::SeqCst) >> 2
+    /// Changes whenever a node is linked into list `side` or `side + 2`, and when the queue is closed.
+    pub(crate) fn stamp(&self, side: usize) -> u64 {
+        self.hints[side].load(Ordering::SeqCst) & !3
+    }
+
+    /// Whether [`LockedQueue::close`] was called. Exact under the lock.
+    #[inline(always)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.hints[0].load(Ordering::SeqCst) & CLOSED != 0
     }
 
     /// Locks, from anywhere but a commit.
@@ -304,6 +314,15 @@ pub(crate) struct LockedQueue<'q, const N: usize> {
 }
 
 impl<const N: usize> LockedQueue<'_, N> {
+    /// Notes that there is nothing to wait for any more, for those who ask [`WaitQueue::is_closed`]. True for the first call.
+    pub(crate) fn close(&mut self) -> bool {
+        let first = self.hints[0].load(Ordering::Relaxed) & CLOSED == 0;
+        for hints in self.hints {
+            hints.store(hints.load(Ordering::Relaxed) | CLOSED, Ordering::SeqCst);
+        }
+        first
+    }
+
     /// Whether nobody waits in list `side`; stale waiters count.
     #[inline(always)]
     pub(crate) fn is_empty(&self, side: usize) -> bool {

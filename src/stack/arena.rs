@@ -197,7 +197,8 @@ impl Arena {
             // Usable throughout from now on; guards are markers in it.
             mem::protect_rw(base, bytes).map_err(StackError::Os)?;
         }
-        geometry::SHIFT_OF_REGION[self.regions_used].store(shift_of(class) as u8, Ordering::Relaxed);
+        let shape = geometry::Shape::of(shift_of(class));
+        geometry::SHAPE_OF_REGION[self.regions_used].store(shape.word(), Ordering::Relaxed);
         self.regions_used += 1;
         self.classes[class].untouched.push(base);
         Ok(())
@@ -321,12 +322,12 @@ pub(crate) fn trim(all: bool) -> usize {
         while list != 0 {
             let header = geometry::header_of_slot(list, shift);
             list = header.next.load(Ordering::Relaxed);
-            let top = header.top();
+            let end = header.slot_end();
             let cold = commit::release(header, mode);
             let mut guard = locked();
             let here = &mut guard.as_mut().expect("checked above").classes[class];
             if cold {
-                here.cold.push(top);
+                here.cold.push(end);
                 released += 1;
             } else {
                 header.next.store(here.warm, Ordering::Relaxed);
@@ -376,7 +377,7 @@ mod tests {
         check_free(class).expect("a free slot");
         let slots: Vec<_> = (0..10).map(|_| take(class).expect("a slot")).collect();
         for (i, slot) in slots.iter().enumerate() {
-            assert_eq!(slot.top() % (1 << shift_of(class)), 0);
+            assert_eq!(slot.slot_end() % (1 << shift_of(class)), 0);
             assert_eq!(slot.class(), class);
             assert!(slots[i + 1..].iter().all(|other| other.address() != slot.address()));
             // The first word below the header is open.

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::geometry::{HEADER_BYTES, Header, HeaderRef, INITIAL, hard_guard, header_of_slot};
+use super::geometry::{HEADER_BYTES, Header, HeaderRef, INITIAL, hard_guard, header_of_slot, top_of};
 use super::grow::grow;
 use crate::sys::OsError;
 use crate::sys::mem::{self, GuardMode, PAGE};
 
-/// Makes a slot usable: its top [`INITIAL`] bytes open, a soft guard below. `top` is one past its last byte. The slot was
+/// Makes a slot usable: [`INITIAL`] bytes below its top open, a soft guard below those. `end` is one past its last byte. The slot was
 /// never opened, or was given to the kernel by [`release`].
-pub(super) fn open(top: usize, shift: u32, mode: GuardMode) -> Result<HeaderRef, OsError> {
+pub(super) fn open(end: usize, shift: u32, mode: GuardMode) -> Result<HeaderRef, OsError> {
+    let top = top_of(end, shift);
     let guard = top - INITIAL - PAGE;
     match mode {
         GuardMode::Madvise => mem::guard_install(guard, PAGE)?,
@@ -17,7 +18,7 @@ pub(super) fn open(top: usize, shift: u32, mode: GuardMode) -> Result<HeaderRef,
     }
     let header = header_of_slot(top - HEADER_BYTES, shift);
     header.guard.store(guard, Relaxed);
-    header.limit.store(top - (1 << shift) + hard_guard(shift), Relaxed);
+    header.limit.store(end - (1 << shift) + hard_guard(shift), Relaxed);
     header.hard.store(0, Relaxed);
     header.shift.store(shift, Relaxed);
     Ok(header)

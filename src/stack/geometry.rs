@@ -17,7 +17,7 @@
 //! Every slot is aligned to its stride, so the header of the running goroutine is found by masking the stack pointer:
 //! no thread-local, which could be stale after a switch. Outside the arena there is no goroutine.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::arch;
 use crate::sys::mem::PAGE;
@@ -39,9 +39,16 @@ pub(crate) const HEADER_BYTES: usize = 192;
 /// as they are touched, so a larger value costs no memory; a smaller one costs growth faults.
 pub(crate) const INITIAL: usize = 16 * 1024;
 
-/// Slots in a row have their headers this much apart relative to their tops, in turns of [`COLORS`].
+/// Slots in a row have their headers this much apart relative to their tops, in turns of [`COLORS`]: for the sets of the first cache.
 const COLOR_BYTES: usize = 512;
 const COLORS: usize = 4;
+
+/// Log2 of the part of a slot by which tops differ from slot to slot, in pages, and of the most pages: for the sets of the TLB. With all tops at the ends of slots of
+/// 64 MiB the low 14 bits of their page numbers are the same, so that all stacks share one set, and every switch among more goroutines than
+/// it has ways pays for a walk of the page tables (a ring of 503: 58 ns a hop, 32 of them the first access to the other stack; 33 with this).
+const PAGE_COLOR_SHARE: u32 = 5;
+const PAGE_COLORS_SHIFT: u32 = 8;
+const PAGE_SHIFT: u32 = PAGE.trailing_zeros();
 
 /// How many regions the arena is cut into.
 pub(crate) const REGIONS: usize = 256;
@@ -51,9 +58,50 @@ pub(crate) const REGIONS: usize = 256;
 pub(super) static BASE: AtomicUsize = AtomicUsize::new(0);
 pub(super) static SIZE: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REGION_SHIFT: AtomicU32 = AtomicU32::new(0);
-/// Log2 of the stride of a region's slots; 0 while the region is unassigned. Written under the arena's lock before the
+/// The shape of a region's slots; 0 while the region is unassigned. Written under the arena's lock before the
 /// first slot of the region is handed out, never changed again.
-pub(super) static SHIFT_OF_REGION: [AtomicU8; REGIONS] = [const { AtomicU8::new(0) }; REGIONS];
+pub(super) static SHAPE_OF_REGION: [AtomicU32; REGIONS] = [const { AtomicU32::new(0) }; REGIONS];
+
+/// What the place of a header depends on, in one word for `header_at`: log2 of the stride in the low byte, above it the mask of the page colors.
+#[derive(Clone, Copy)]
+pub(super) struct Shape(u32);
+
+impl Shape {
+    /// Of the slots of stride `1 << shift`.
+    pub(super) const fn of(shift: u32) -> Self {
+        let share = shift.saturating_sub(PAGE_SHIFT + PAGE_COLOR_SHARE);
+        let bits = if share < PAGE_COLORS_SHIFT { share } else { PAGE_COLORS_SHIFT };
+        Self(shift | (((1 << bits) - 1) << 8))
+    }
+
+    pub(super) const fn word(self) -> u32 {
+        self.0
+    }
+
+    #[inline(always)]
+    const fn shift(self) -> u32 {
+        self.0 & 0xFF
+    }
+
+    /// The top of the stack in the slot that ends at `end`: everything above is not used.
+    #[inline(always)]
+    const fn top(self, end: usize) -> usize {
+        let index = (end - 1) >> self.shift();
+        end - ((index & (self.0 >> 8) as usize) << PAGE_SHIFT)
+    }
+
+    /// Where the header of the slot is that `address` lies in.
+    #[inline(always)]
+    const fn header(self, address: usize) -> usize {
+        let end = (address | ((1 << self.shift()) - 1)) + 1;
+        self.top(end) - HEADER_BYTES - (address >> self.shift()) % COLORS * COLOR_BYTES
+    }
+}
+
+/// The top of the stack in the slot that ends at `end`: everything above is not used.
+pub(super) const fn top_of(end: usize, shift: u32) -> usize {
+    Shape::of(shift).top(end)
+}
 
 /// The stack layer's part of a slot header. Zeroed memory is a header that was never prepared (`shift == 0`).
 #[repr(C)]
@@ -104,19 +152,22 @@ pub(crate) fn header_at(sp: usize) -> Option<HeaderRef> {
         return None;
     }
     let region = offset >> REGION_SHIFT.load(Ordering::Relaxed);
-    let shift = SHIFT_OF_REGION[region % REGIONS].load(Ordering::Relaxed);
-    if shift == 0 {
+    let shape = SHAPE_OF_REGION[region % REGIONS].load(Ordering::Relaxed);
+    if shape == 0 {
         return None;
     }
-    Some(header_of_slot(address, u32::from(shift)))
+    Some(header_of(address, Shape(shape)))
 }
 
 /// The header of the slot of stride `1 << shift` that `address` lies in.
 #[inline(always)]
 pub(super) fn header_of_slot(address: usize, shift: u32) -> HeaderRef {
-    let top = (address | ((1 << shift) - 1)) + 1;
-    let color = (address >> shift) % COLORS;
-    let header = (top - HEADER_BYTES - color * COLOR_BYTES) as *const Header;
+    header_of(address, Shape::of(shift))
+}
+
+#[inline(always)]
+fn header_of(address: usize, shape: Shape) -> HeaderRef {
+    let header = shape.header(address) as *const Header;
     // SAFETY: the callers know the slot to be open: somebody runs on it, or the arena has just opened it. The top of an
     // open slot is readable and writable, and any bytes are a valid Header, all of whose fields are atomics.
     unsafe { &*header }
@@ -137,8 +188,14 @@ impl Header {
 
     /// One past the slot's last byte.
     #[inline(always)]
-    pub(crate) fn top(&self) -> usize {
+    pub(super) fn slot_end(&self) -> usize {
         (self.address() | ((1 << self.shift()) - 1)) + 1
+    }
+
+    /// One past the last byte that is used: see [`Shape::top`].
+    #[inline(always)]
+    pub(crate) fn top(&self) -> usize {
+        top_of(self.slot_end(), self.shift())
     }
 
     /// Log2 of the stride.
@@ -155,7 +212,7 @@ impl Header {
 
     /// The slot's first byte.
     pub(crate) fn slot_base(&self) -> usize {
-        self.top() - (1 << self.shift())
+        self.slot_end() - (1 << self.shift())
     }
 
     /// Bytes that are open: header and stack down to the soft guard.
@@ -180,6 +237,24 @@ mod tests {
         assert_eq!(class_for(64 << 20), 10);
         assert_eq!(class_for(MAX_STACK), CLASSES - 1);
         assert_eq!(shift_of(CLASSES - 1), MAX_SHIFT);
+    }
+
+    #[test]
+    fn tops_differ_within_a_share_of_the_slot() {
+        for shift in MIN_SHIFT..=MAX_SHIFT {
+            let tops: Vec<usize> = (1..=512).map(|n| (n << shift) - top_of(n << shift, shift)).collect();
+            assert!(tops.iter().all(|below| below % PAGE == 0 && *below < (1 << shift) / 32));
+            let mut different = tops.clone();
+            different.sort_unstable();
+            different.dedup();
+            assert_eq!(different.len(), ((1 << shift) / PAGE / 32).clamp(1, 256));
+            // A header and its slot lead to each other.
+            for n in 1..=8_usize {
+                let header = Shape::of(shift).header((n << shift) - 1);
+                assert_eq!(Shape::of(shift).header(header), header);
+                assert!(header < top_of(n << shift, shift) && header >= (n - 1) << shift);
+            }
+        }
     }
 
     #[test]
