@@ -1,10 +1,12 @@
-//! Shared by the integration tests: run a test everywhere, wait for events, run a test again in a process of its own.
+//! Shared by the integration tests: run a test everywhere, run something beside it, wait for events, run a test again in a process of its own.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::panic::resume_unwind;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use greenroutine::Runtime;
+use greenroutine::{Runtime, task, yield_now};
 
 /// A runtime of `workers` in home or free mode.
 pub(crate) fn runtime(workers: usize, free: bool) -> Runtime {
@@ -74,6 +76,87 @@ pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> (String, String) {
         Err(payload) => (*payload.downcast::<&str>().expect("a text")).to_owned(),
     };
     (at, text)
+
+/// Where a test runs what goes on beside it: on goroutines if it is one itself, on threads if not.
+#[derive(Clone, Copy)]
+pub(crate) enum Par<'scope, 'env> {
+    Threads(&'scope std::thread::Scope<'scope, 'env>),
+    Goroutines(&'scope task::Scope<'scope, 'env>),
+}
+
+/// What [`Par::go`] started.
+pub(crate) enum ParHandle<'scope, T> {
+    Thread(std::thread::ScopedJoinHandle<'scope, T>),
+    Goroutine(task::ScopedJoinHandle<'scope, T>),
+}
+
+/// Runs `f` with a place to start goroutines or threads that borrow, and waits for all of them.
+pub(crate) fn par<'env, T>(f: impl for<'scope> FnOnce(Par<'scope, 'env>) -> T) -> T {
+    if task::current().is_some() {
+        greenroutine::scope(|scope| f(Par::Goroutines(scope)))
+    } else {
+        std::thread::scope(|scope| f(Par::Threads(scope)))
+    }
+}
+
+impl<'scope> Par<'scope, '_> {
+    pub(crate) fn go<F, T>(self, f: F) -> ParHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        match self {
+            Par::Threads(scope) => ParHandle::Thread(scope.spawn(f)),
+            Par::Goroutines(scope) => ParHandle::Goroutine(scope.go(f)),
+        }
+    }
+}
+
+impl<T> ParHandle<'_, T> {
+    /// The value, or the panic.
+    pub(crate) fn join(self) -> T {
+        match self {
+            ParHandle::Thread(handle) => handle.join().unwrap_or_else(|payload| resume_unwind(payload)),
+            ParHandle::Goroutine(handle) => {
+                handle.join().unwrap_or_else(|error| resume_unwind(error.into_panic()))
+            }
+        }
+    }
+}
+
+/// Lets the others go on until they wait, most likely: this chooses the path that a test takes, and never its outcome.
+pub(crate) fn settle() {
+    if task::current().is_some() {
+        for _ in 0..8 {
+            yield_now();
+        }
+    } else {
+        std::thread::sleep(Duration::from_micros(300));
+    }
+}
+
+pub(crate) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A timeout that must not end before what is waited for.
+pub(crate) const LONG: Duration = Duration::from_secs(1000);
+
+/// SplitMix64, so that a run is what its seed says.
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mix(self.0) % bound
+    }
+}
+
+/// SplitMix64's finalizer.
+pub(crate) fn mix(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 const CHILD: &str = "GREENROUTINE_TEST_CHILD";
