@@ -28,13 +28,13 @@ fn check(error: &(impl Display + Debug), display: &str, debug: &str) {
 
 #[test]
 fn they_say_what_happened_and_show_no_message() {
-    check(&SendError(Opaque), "sending on a disconnected channel", "\"SendError(..)\"");
-    check(&TrySendError::Full(Opaque), "sending on a full channel", "\"Full(..)\"");
-    check(&TrySendError::Disconnected(Opaque), "sending on a disconnected channel", "\"Disconnected(..)\"");
+    check(&SendError(Opaque), "sending on a disconnected channel", "SendError(..)");
+    check(&TrySendError::Full(Opaque), "sending on a full channel", "Full(..)");
+    check(&TrySendError::Disconnected(Opaque), "sending on a disconnected channel", "Disconnected(..)");
     let timeout = "timed out waiting on send operation";
-    check(&SendTimeoutError::Timeout(Opaque), timeout, "\"SendTimeoutError(..)\"");
+    check(&SendTimeoutError::Timeout(Opaque), timeout, "SendTimeoutError(..)");
     let gone = "sending on a disconnected channel";
-    check(&SendTimeoutError::Disconnected(Opaque), gone, "\"SendTimeoutError(..)\"");
+    check(&SendTimeoutError::Disconnected(Opaque), gone, "SendTimeoutError(..)");
     let end = "receiving on an empty and disconnected channel";
     check(&RecvError, end, "RecvError");
     check(&TryRecvError::Empty, "receiving on an empty channel", "Empty");

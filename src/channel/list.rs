@@ -40,14 +40,26 @@ struct Block<T> {
 }
 
 impl<T> Block<T> {
+    /// Made in place: without optimisation `Box::new` builds its value on the stack, for which 31 large ones are too many.
     fn new() -> Box<Self> {
-        Box::new(Self {
-            next: AtomicPtr::new(ptr::null_mut()),
-            slots: std::array::from_fn(|_| Slot {
-                value: UnsafeCell::new(MaybeUninit::uninit()),
-                state: AtomicU32::new(0),
-            }),
-        })
+        let mut block = Box::<Self>::new_uninit();
+        let at = block.as_mut_ptr();
+        // SAFETY: within the allocation.
+        let next = unsafe { &raw mut (*at).next };
+        // SAFETY: as above.
+        let slots = unsafe { (&raw mut (*at).slots).cast::<Slot<T>>() };
+        // SAFETY: ours alone.
+        unsafe { next.write(AtomicPtr::new(ptr::null_mut())) };
+        for index in 0..SLOTS {
+            // SAFETY: `slots` has SLOTS elements.
+            let slot = unsafe { slots.add(index) };
+            // SAFETY: within the allocation.
+            let state = unsafe { &raw mut (*slot).state };
+            // SAFETY: ours alone.
+            unsafe { state.write(AtomicU32::new(0)) };
+        }
+        // SAFETY: both fields are initialised; the slots' values need not be.
+        unsafe { block.assume_init() }
     }
 }
 

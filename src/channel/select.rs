@@ -19,12 +19,21 @@ struct Operation<'a> {
     index: usize,
     /// The end, to see that the operation is completed with the same.
     end: *const (),
+    receives: bool,
     /// Of a received message, in words; 0 for a send.
     words: usize,
     /// Whether a message fits a word's alignment.
     aligned: bool,
     /// Makes a place for a message that does not.
     boxed: fn() -> Place,
+}
+
+impl<'a> Operation<'a> {
+    /// The case, for choosing. `place` is for a message: a send has none, by which the other side knows that it is a select's.
+    fn case(&self, place: *mut ()) -> Case<'a> {
+        let place = if self.receives { place } else { std::ptr::null_mut() };
+        Case { handle: self.handle, place, full: None }
+    }
 }
 
 /// Waits for one of several operations on channels. Which ones is decided at run time; where it is known, [`select!`](crate::select) is simpler, and faster.
@@ -91,6 +100,7 @@ impl<'a> Select<'a> {
             handle: sender,
             index: self.next,
             end: std::ptr::from_ref(sender).cast(),
+            receives: false,
             words: 0,
             aligned: true,
             boxed: Place::boxed::<()>,
@@ -103,6 +113,7 @@ impl<'a> Select<'a> {
             handle: receiver,
             index: self.next,
             end: std::ptr::from_ref(receiver).cast(),
+            receives: true,
             words: size_of::<T>().div_ceil(8),
             aligned: align_of::<T>() <= 8,
             boxed: Place::boxed::<T>,
@@ -143,9 +154,8 @@ impl<'a> Select<'a> {
             place = (large.boxed)();
         }
         let at = place.pointer();
-        let cases =
-            self.operations.iter().map(|operation| Case { handle: operation.handle, place: at, full: None });
-        let (at, token) = choose(&cases.collect::<Vec<_>>(), how)?;
+        let cases: Vec<Case<'_>> = self.operations.iter().map(|operation| operation.case(at)).collect();
+        let (at, token) = choose(&cases, how)?;
         Some(SelectedOperation::new(self.operations[at], token, place))
     }
 
@@ -161,7 +171,7 @@ impl<'a> Select<'a> {
             .operations
             .iter()
             .zip(&mut places)
-            .map(|(operation, place)| Case { handle: operation.handle, place: place.pointer(), full: None })
+            .map(|(operation, place)| operation.case(place.pointer()))
             .collect();
         let (at, token) = choose(&cases, how)?;
         Some(SelectedOperation::new(self.operations[at], token, places.swap_remove(at)))
