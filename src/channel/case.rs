@@ -154,7 +154,11 @@ pub(super) fn wait(cases: &[Case<'_>], how: How, deadline: u64) -> Option<Choice
         return Some(choice);
     }
     let place = |index: usize| cases.get(index).map_or(std::ptr::null_mut(), |case| case.place);
-    with_array(cases.len(), |index| Node::new(place(index)), |nodes| wait_with(cases, nodes, how, deadline))
+    with_array(
+        cases.len(),
+        |index| Waiter { case: index, node: Node::new(place(index)) },
+        |waiters| wait_with(cases, waiters, how, deadline),
+    )
 }
 
 /// As `wait`, for a number of cases that is known: the switch stands in the caller (see `Sender::send`).
@@ -163,8 +167,9 @@ pub(super) fn wait_for<const N: usize>(cases: &[Case<'_>; N], how: How, deadline
     if let Some(choice) = pass(cases, how) {
         return Some(choice);
     }
-    let nodes: [Node; N] = std::array::from_fn(|index| Node::new(cases[index].place));
-    wait_with(cases, &nodes, how, deadline)
+    let mut waiters: [Waiter; N] =
+        std::array::from_fn(|index| Waiter { case: index, node: Node::new(cases[index].place) });
+    wait_with(cases, &mut waiters, how, deadline)
 }
 
 /// Runs `f` with `len` values: on the stack unless they are many.
@@ -181,24 +186,37 @@ fn with_array<V, R>(len: usize, make: impl Fn(usize) -> V, f: impl FnOnce(&mut [
     }
 }
 
+/// What waits for one case.
+struct Waiter {
+    case: usize,
+    node: Node,
+}
+
 #[repr(C)]
 struct SelectOp<'a> {
     op: ParkOp,
     cases: &'a [Case<'a>],
-    nodes: &'a [Node],
+    /// In the order in which they are linked.
+    waiters: &'a [Waiter],
     observe: bool,
-    /// How many nodes `watch` was called for.
+    /// How many of them `watch` was called for.
     watched: Cell<usize>,
 }
 
 #[inline(always)]
-fn wait_with(cases: &[Case<'_>], nodes: &[Node], how: How, deadline: u64) -> Option<Choice> {
+fn wait_with(cases: &[Case<'_>], waiters: &mut [Waiter], how: How, deadline: u64) -> Option<Choice> {
+    if !how.biased {
+        // Of several cases with the same channel the one that is linked first is answered: each as often as the others.
+        for left in (2..=waiters.len()).rev() {
+            waiters.swap(left - 1, sched::random(left));
+        }
+    }
     loop {
         let due = cases.iter().map(|case| case.handle.due()).min().unwrap_or(u64::MAX);
         let op = SelectOp {
             op: ParkOp::new(Wait::Select, due.min(deadline), commit),
             cases,
-            nodes,
+            waiters,
             observe: how.observe,
             watched: Cell::new(0),
         };
@@ -217,11 +235,11 @@ fn wait_with(cases: &[Case<'_>], nodes: &[Node], how: How, deadline: u64) -> Opt
 #[inline(never)]
 fn woken(op: &SelectOp<'_>, reason: Reason, how: How) -> Option<Choice> {
     let mut answer = None;
-    for index in 0..op.watched.get() {
+    for waiter in &op.waiters[..op.watched.get()] {
         // A node that was answered has been unlinked by who did.
-        match op.nodes[index].take_answer() {
-            Some(said) => answer = Some((index, said)),
-            None => op.cases[index].handle.forget(how.observe, &op.nodes[index]),
+        match waiter.node.take_answer() {
+            Some(said) => answer = Some((waiter.case, said)),
+            None => op.cases[waiter.case].handle.forget(how.observe, &waiter.node),
         }
     }
     if reason == Reason::Cancelled {
@@ -243,12 +261,12 @@ unsafe fn commit(op: *const ParkOp, ticket: Ticket) -> Commit {
     // SAFETY: the caller's contract; the frame stays until the waiter is made ready, which cannot take effect before this returns
     // (`park::commit`).
     let this = unsafe { &*op.cast::<SelectOp<'_>>() };
-    for (index, case) in this.cases.iter().enumerate() {
+    for (watched, waiter) in this.waiters.iter().enumerate() {
         // SAFETY: the waiter forgets all nodes before it goes on.
-        if !unsafe { case.handle.watch(this.observe, &this.nodes[index], ticket) } {
+        if !unsafe { this.cases[waiter.case].handle.watch(this.observe, &waiter.node, ticket) } {
             return Commit::Already;
         }
-        this.watched.set(index + 1);
+        this.watched.set(watched + 1);
     }
     Commit::Blocked
 }
