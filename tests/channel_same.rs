@@ -14,10 +14,9 @@ use greenroutine::channel::{Receiver, Sender, after, at, bounded, never, tick, u
 #[test]
 fn a_clone_is_of_the_same_channel_and_another_channel_is_not() {
     on_all(|| {
-        let make: [fn() -> (Sender<u8>, Receiver<u8>); 4] =
-            [|| bounded(0), || bounded(1), || bounded(100), unbounded];
-        for make in make {
-            let ((s, r), (other_s, other_r)) = (make(), make());
+        let pairs =
+            || -> [(Sender<u8>, Receiver<u8>); 4] { [bounded(0), bounded(1), bounded(100), unbounded()] };
+        for ((s, r), (other_s, other_r)) in pairs().into_iter().zip(pairs()) {
             let (s2, r2) = (s.clone(), r.clone());
             assert!(s.same_channel(&s) && s.same_channel(&s2) && s2.same_channel(&s));
             assert!(r.same_channel(&r) && r.same_channel(&r2) && r2.same_channel(&r));
