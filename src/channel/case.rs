@@ -15,7 +15,7 @@ use std::cell::Cell;
 use super::flavor::Sending;
 use crate::routine::{Reason, Ticket, Wait};
 use crate::sched::park::cancelled;
-use crate::sched::waitq::Node;
+use crate::sched::waitq::{LOOK_AGAIN, Node};
 use crate::sched::{self, Commit, ParkOp, block};
 use crate::sys::clock;
 
@@ -238,6 +238,8 @@ fn woken(op: &SelectOp<'_>, reason: Reason, how: How) -> Option<Choice> {
     for waiter in &op.waiters[..op.watched.get()] {
         // A node that was answered has been unlinked by who did.
         match waiter.node.take_answer() {
+            // Claimed for something that somebody else had by then.
+            Some(LOOK_AGAIN) => {}
             Some(said) => answer = Some((waiter.case, said)),
             None => op.cases[waiter.case].handle.forget(how.observe, &waiter.node),
         }
