@@ -138,7 +138,9 @@ fn a_value_goes_past_a_cancelled_receiver_to_the_next_one() {
                     let r = r.clone();
                     started(move || match n {
                         0 => r.recv(),
-                        1 => select! { recv(r) -> value => value, recv(never::<()>()) -> _ => unreachable!() },
+                        1 => {
+                            select! { recv(r) -> value => value, recv(never::<()>()) -> _ => unreachable!() }
+                        }
                         _ => {
                             let mut sel = Select::new();
                             sel.recv(&r);
@@ -174,7 +176,9 @@ fn the_value_of_a_cancelled_sender_is_dropped_and_not_received() {
                     0 => s.send(value).is_ok(),
                     1 => s.send_timeout(value, LONG).is_ok(),
                     2 => select! { send(s, value) -> sent => sent.is_ok() },
-                    _ => select! { send(s, value) -> sent => sent.is_ok(), recv(never::<()>()) -> _ => false },
+                    _ => {
+                        select! { send(s, value) -> sent => sent.is_ok(), recv(never::<()>()) -> _ => false }
+                    }
                 });
                 cancel(handle);
                 assert_eq!(drops.load(Ordering::SeqCst), way + 1);
@@ -200,7 +204,11 @@ fn a_cancelled_selection_leaves_all_of_its_channels() {
             let handle = started(move || {
                 let mut sel = Select::new();
                 for (n, (s, r)) in all.iter().enumerate() {
-                    if n % 2 == 0 { sel.recv(r) } else { sel.send(s) };
+                    if n % 2 == 0 {
+                        sel.recv(r)
+                    } else {
+                        sel.send(s)
+                    };
                     // And some a second time.
                     if n % 3 == 0 {
                         sel.recv(r);
@@ -241,7 +249,9 @@ fn a_cancellation_that_races_a_value_loses_or_wins() {
                     let value = match round % 3 {
                         0 => inner.recv(),
                         1 => select! { recv(inner) -> value => value, default(LONG) => unreachable!() },
-                        _ => select! { recv(inner) -> value => value, recv(never::<()>()) -> _ => unreachable!() },
+                        _ => {
+                            select! { recv(inner) -> value => value, recv(never::<()>()) -> _ => unreachable!() }
+                        }
                     };
                     flag.fetch_add(value.unwrap(), Ordering::SeqCst);
                 });
@@ -278,7 +288,9 @@ fn a_cancellation_that_races_a_receiver_of_the_value_loses_or_wins() {
                 let sender = go(move || match round % 3 {
                     0 => s.send(value).is_ok(),
                     1 => select! { send(s, value) -> sent => sent.is_ok(), default(LONG) => unreachable!() },
-                    _ => select! { send(s, value) -> sent => sent.is_ok(), recv(never::<()>()) -> _ => false },
+                    _ => {
+                        select! { send(s, value) -> sent => sent.is_ok(), recv(never::<()>()) -> _ => false }
+                    }
                 });
                 if round % 2 == 0 {
                     settle();
@@ -510,5 +522,9 @@ fn storm(seed: u64) {
     drop(s);
     let received = receiver.join().unwrap();
     assert!(received <= made.load(Ordering::SeqCst));
-    assert_eq!(drops.load(Ordering::SeqCst), made.load(Ordering::SeqCst));
+    assert_eq!(
+        drops.load(Ordering::SeqCst),
+        made.load(Ordering::SeqCst),
+        "cap {cap} seed {seed} received {received}"
+    );
 }

@@ -983,6 +983,45 @@ fn of_many_selections_one_gets_the_value() {
 }
 
 #[test]
+fn sends_that_compete_for_one_place_lose_and_double_nothing() {
+    const COUNT: usize = 100;
+    on_all(|| {
+        for cap in [1, 2] {
+            let (s, r) = bounded(cap);
+            let seen: Vec<_> = (0..6 * COUNT).map(|_| AtomicUsize::new(0)).collect();
+            par(|p| {
+                for sender in 0..6 {
+                    let s = s.clone();
+                    p.go(move || {
+                        let nothing = never::<()>();
+                        let mut sel = Select::new();
+                        sel.send(&s);
+                        sel.recv(&nothing);
+                        for value in (0..COUNT).map(|n| 6 * n + sender) {
+                            match sender {
+                                // Those that choose, and may find that the place they were woken for was taken by one of those that only try.
+                                0..3 => sel.select().send(&s, value).unwrap(),
+                                3 => s.send(value).unwrap(),
+                                _ => wait_until(|| s.try_send(value).is_ok()),
+                            }
+                        }
+                    });
+                }
+                drop(s);
+                for _ in 0..2 {
+                    p.go(|| {
+                        while let Ok(value) = r.recv() {
+                            seen[value].fetch_add(1, Ordering::SeqCst);
+                        }
+                    });
+                }
+            });
+            assert!(seen.iter().all(|seen| seen.load(Ordering::SeqCst) == 1));
+        }
+    });
+}
+
+#[test]
 fn values_of_selected_sends_are_dropped_once() {
     on_all(|| {
         let drops = Arc::new(AtomicUsize::new(0));
