@@ -76,6 +76,7 @@ pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> (String, String) {
         Err(payload) => (*payload.downcast::<&str>().expect("a text")).to_owned(),
     };
     (at, text)
+}
 
 /// Where a test runs what goes on beside it: on goroutines if it is one itself, on threads if not.
 #[derive(Clone, Copy)]
