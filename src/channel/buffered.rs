@@ -43,7 +43,7 @@ impl<B> Buffered<B> {
     }
 
     /// After a value came: somebody may wait for it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn pushed<T>(&self)
     where
         B: Buffer<T>,
@@ -54,7 +54,7 @@ impl<B> Buffered<B> {
     }
 
     /// After a value went: somebody may wait for its room.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn popped<T>(&self)
     where
         B: Buffer<T>,
@@ -209,7 +209,7 @@ impl<B> Buffered<B> {
 }
 
 impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.popped();
         match self.buffer.push(value) {
@@ -222,7 +222,7 @@ impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn send(&self, value: T, deadline: u64) -> Result<(), SendTimeoutError<T>> {
         if self.queue.has_waiters(SEND) {
             return self.send_slow(value, deadline);
@@ -237,7 +237,7 @@ impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn try_recv(&self) -> Result<T, TryRecvError> {
         self.pushed();
         let popped = self.buffer.pop();
@@ -250,7 +250,7 @@ impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn recv(&self, deadline: u64) -> Result<T, RecvTimeoutError> {
         if !self.queue.has_waiters(RECV)
             && let Pop::Value(value) = self.buffer.pop()

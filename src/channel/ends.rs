@@ -36,7 +36,7 @@ pub(super) struct End<C>(NonNull<Shared<C>>);
 
 impl<C> Deref for End<C> {
     type Target = C;
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deref(&self) -> &C {
         &self.shared().channel
     }
@@ -51,7 +51,7 @@ impl<C> End<C> {
         (Self(shared), Self(shared))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn shared(&self) -> &Shared<C> {
         // SAFETY: freed by the last end of both kinds, and this is one.
         unsafe { self.0.as_ref() }
@@ -280,7 +280,7 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
 }
 
 /// Lets others run if the calling goroutine has had its time slice: every operation that may go on without waiting does this first.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn safepoint() {
     if let Some(slot) = crate::routine::slot::current() {
         sched::safepoint(slot);
@@ -349,7 +349,7 @@ impl<T> Sender<T> {
     /// assert_eq!(s.send(2), Err(SendError(2)));
     /// ```
     // Always inlined, as is `recv`: a `ret` between resuming and the next suspension is mispredicted, twice (15 ns), so the switch stands in the caller.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         safepoint();
         with!(&self.flavor, SenderFlavor, c => c.send(message, u64::MAX))
@@ -536,7 +536,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.recv(), Ok(5));
     /// assert_eq!(r.recv(), Err(RecvError));
     /// ```
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(u64::MAX).map_err(|_| RecvError)
     }
@@ -579,7 +579,7 @@ impl<T> Receiver<T> {
         self.recv_until(clock::of_instant(deadline))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn recv_until(&self, deadline: u64) -> Result<T, RecvTimeoutError> {
         safepoint();
         with!(&self.flavor, ReceiverFlavor, c => c.recv(deadline),

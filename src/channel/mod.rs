@@ -47,6 +47,9 @@
 //!
 //! # In the source
 //!
+//! What is on the path of a message is inlined always, but not in debug builds: there every copy of a message has a place of its own in the frame, and one frame for all flavors would be
+//! too large for messages of some tens of kilobytes.
+//!
 //! A message's path: `ends` ([`Sender`], [`Receiver`]) → `flavor` (what every kind does) → `buffered` over `ring` or `list` (which have `buffer` in common), or
 //! `zero`, or `timed` → [`crate::sched::waitq`] to wait. `case` chooses among several, for `select` and `macros`; `handle` makes cases of ends. `err` and `iter` are what they say.
 

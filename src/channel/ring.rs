@@ -70,7 +70,7 @@ impl<T> Ring<T> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn slot(&self, position: usize) -> &Slot<T> {
         let index = position & (self.mark - 1);
         debug_assert!(index < self.slots.len(), "an index below the capacity");
@@ -79,7 +79,7 @@ impl<T> Ring<T> {
     }
 
     /// The position after this one.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&self, position: usize) -> usize {
         let index = position & (self.mark - 1);
         if index + 1 < self.slots.len() {
@@ -90,7 +90,7 @@ impl<T> Ring<T> {
     }
 
     /// Takes the position at the tail.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take_tail(&self) -> Reserve {
         let mut backoff = None;
         let mut tail = self.tail.load(Ordering::Relaxed);
@@ -123,7 +123,7 @@ impl<T> Ring<T> {
     }
 
     /// What is at the head, without taking it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn look(&self, head: usize) -> Look {
         // SeqCst: for who has linked itself as a waiter and asks `readable`. Acquire pairs with the producer's Release.
         let stamp = self.slot(head).stamp.load(Ordering::SeqCst);
@@ -156,7 +156,7 @@ enum Look {
 }
 
 impl<T> Buffer<T> for Ring<T> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn push(&self, value: T) -> Result<(), PushError<T>> {
         match self.take_tail() {
             Reserve::Place(tail) => {
@@ -171,7 +171,7 @@ impl<T> Buffer<T> for Ring<T> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn pop(&self) -> Pop<T> {
         let mut backoff = None;
         let mut head = self.head.load(Ordering::Relaxed);

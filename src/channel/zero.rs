@@ -25,13 +25,13 @@ impl<T> Zero<T> {
         Self { queue: Queue::new(), marker: PhantomData }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
     /// Somebody who waits on `side`, if there is anybody.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn claim(&self, side: usize) -> Option<Claimed> {
         if !self.queue.has_waiters(side) {
             return None;
@@ -40,7 +40,7 @@ impl<T> Zero<T> {
     }
 
     /// Gives `value` to a receiver that waits.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn give(&self, value: T) -> Result<(), T> {
         match self.claim(RECV) {
             Some(receiver) => {
@@ -54,7 +54,7 @@ impl<T> Zero<T> {
     }
 
     /// Takes the value of a sender that waits. False if there is none.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn get(&self, place: &mut MaybeUninit<T>) -> bool {
         while let Some(sender) = self.claim(SEND) {
             let value = sender.data().cast::<MaybeUninit<T>>();
@@ -73,7 +73,7 @@ impl<T> Zero<T> {
     }
 
     /// Under the lock: whether there is nobody on the other side either.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn alone(&self, side: usize, locked: &mut LockedQueue<'_, 4>) -> bool {
         let alone = locked.is_empty(side ^ 1) && !self.is_closed();
         if alone {
@@ -84,14 +84,14 @@ impl<T> Zero<T> {
 }
 
 impl<T> Flavor<T> for Zero<T> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.give(value).map_err(|value| {
             if self.is_closed() { TrySendError::Disconnected(value) } else { TrySendError::Full(value) }
         })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn send(&self, value: T, deadline: u64) -> Result<(), SendTimeoutError<T>> {
         let mut value = ManuallyDrop::new(value);
         loop {
@@ -122,7 +122,7 @@ impl<T> Flavor<T> for Zero<T> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut place = MaybeUninit::uninit();
         if self.get(&mut place) {
@@ -132,7 +132,7 @@ impl<T> Flavor<T> for Zero<T> {
         Err(if self.is_closed() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn recv(&self, deadline: u64) -> Result<T, RecvTimeoutError> {
         let mut place = MaybeUninit::<T>::uninit();
         loop {
