@@ -25,6 +25,11 @@
 //! A panic ends its goroutine and nothing else; [`JoinHandle::join`] returns it. A panic in a destructor that runs because of a panic
 //! aborts, as in std. A goroutine may block while it unwinds; its thread's panic count does not show that to others.
 //!
+//! # Memory
+//!
+//! With the feature `gc`, which is on by default, the crate is the program's global allocator: see [`heap`]. It is the ground that the collected heap stands on, and asks nothing
+//! of a program. A program that brings an allocator of its own takes the crate with `default-features = false`; all but the collected heap works the same.
+//!
 //! # Life of a goroutine
 //!
 //! [`go()`] → [`sched::spawn()`] takes a cell ([`routine::cell`]) and puts the closure into it ([`routine::place`]) → the worker's queue
