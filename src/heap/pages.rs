@@ -37,6 +37,9 @@ const STEP: Range<usize> = 64..1024;
 const BATCH: usize = 16;
 const BATCH_GRANULES: usize = 1024;
 
+/// Lengths of runs that have a lower bound of their own.
+const LOWS: usize = 16;
+
 /// The page bitmaps.
 #[derive(Clone, Copy)]
 enum Map {
@@ -54,8 +57,9 @@ pub(crate) struct Part {
     top: usize,
     /// Granules below are accessible.
     committed: usize,
-    /// No granule below is free.
-    low: usize,
+    /// `lows[n - 1]`: no free run of `n` granules or more begins below. The last is for all longer ones too. So a search does not look again and again at runs that are
+    /// too short, however many there are.
+    lows: [usize; LOWS],
     /// In runs.
     pub(crate) used: usize,
     /// Free and dirty.
@@ -87,7 +91,7 @@ static PAGES: EarlyLock<Pages> = EarlyLock::new(
     Rank::HeapPages,
     Pages {
         backing: Backing::Unknown,
-        parts: [Part { top: 0, committed: 0, low: 0, used: 0, dirty: 0 }; 4],
+        parts: [Part { top: 0, committed: 0, lows: [0; LOWS], used: 0, dirty: 0 }; 4],
         ticked: 0,
         given_back: 0,
     },
@@ -129,7 +133,8 @@ pub(super) fn start() -> bool {
         };
         for kind in KINDS {
             let start = arena::bounds(kind).start;
-            pages.parts[kind as usize] = Part { top: start, committed: start, low: start, used: 0, dirty: 0 };
+            pages.parts[kind as usize] =
+                Part { top: start, committed: start, lows: [start; LOWS], used: 0, dirty: 0 };
         }
     }
     matches!(pages.backing, Backing::Arena(_))
@@ -272,23 +277,34 @@ impl Pages {
         let base = arena::address(0) >> GRANULE_SHIFT;
         let step = (align >> GRANULE_SHIFT).max(1);
         let align_up = |granule: usize| (base + granule).next_multiple_of(step) - base;
-        let Part { top, low, .. } = self.parts[part];
-        let mut at = next(Map::Free, true, low..top);
-        self.parts[part].low = at;
+        let Part { top, lows, .. } = self.parts[part];
+        let long = granules.min(LOWS);
+        let mut first_long = None;
+        let mut at = next(Map::Free, true, lows[long - 1]..top);
+        let mut start = align_up(top);
         while at < top {
             let run_end = next(Map::Free, false, at..top);
-            let start = align_up(at);
-            if start.checked_add(granules)? <= run_end {
-                return Some(start);
+            if first_long.is_none() && (run_end - at >= long || run_end == top) {
+                first_long = Some(at);
             }
-            if run_end == top {
-                // Free up to the top: the run goes on above it.
-                return (start.checked_add(granules)? <= end).then_some(start);
+            // What is free up to the top goes on above it.
+            if align_up(at).checked_add(granules)? <= run_end || run_end == top {
+                start = align_up(at);
+                break;
             }
             at = next(Map::Free, true, run_end..top);
         }
-        let start = align_up(top);
+        self.parts[part].lows[long - 1] = first_long.unwrap_or(top);
         (start.checked_add(granules)? <= end).then_some(start)
+    }
+
+    /// Granules from `start` on have become free.
+    fn freed(&mut self, part: usize, start: usize) {
+        let bottom = arena::bounds(KINDS[part]).start;
+        for (before, low) in self.parts[part].lows.iter_mut().enumerate() {
+            // A run that is long enough only now begins less than its length earlier.
+            *low = (*low).min(start.saturating_sub(before).max(bottom));
+        }
     }
 
     /// Makes all granules of a kind up to `end` accessible.
@@ -316,7 +332,7 @@ impl Pages {
         if run.start > top {
             // Skipped for the alignment.
             set(Map::Free, top..run.start, true);
-            self.parts[part].low = self.parts[part].low.min(top);
+            self.freed(part, top);
         }
         let known = run.start..run.end.min(top).max(run.start);
         debug_assert_eq!(next(Map::Free, false, known.clone()), known.end, "a run is free before it is used");
@@ -342,7 +358,7 @@ impl Pages {
         let dirty = count(Map::Dirty, run.clone());
         self.parts[part].dirty += dirty;
         self.parts[part].used -= run.len();
-        self.parts[part].low = self.parts[part].low.min(run.start);
+        self.freed(part, run.start);
         if dirty > 0 {
             IS_DIRTY.store(true, Ordering::Relaxed);
         }
@@ -396,7 +412,7 @@ impl Pages {
     fn age(&mut self) {
         for (kind, part) in KINDS.into_iter().zip(self.parts) {
             let bounds = arena::bounds(kind);
-            let mut at = next(Map::Free, true, part.low..part.top);
+            let mut at = next(Map::Free, true, part.lows[0]..part.top);
             while at < part.top {
                 let end = next(Map::Free, false, at..part.top);
                 while at < end {
@@ -423,9 +439,9 @@ impl Pages {
     }
 
     fn take(&mut self, part: usize, map: Map) -> Taken {
-        let Part { top, low, dirty, .. } = self.parts[part];
+        let Part { top, lows, dirty, .. } = self.parts[part];
         let mut taken = Taken::default();
-        let mut at = if dirty == 0 { top } else { next(Map::Free, true, low..top) };
+        let mut at = if dirty == 0 { top } else { next(Map::Free, true, lows[0]..top) };
         let mut left = BATCH_GRANULES;
         while at < top && taken.count < BATCH && left > 0 {
             let run_end = next(Map::Free, false, at..top);
@@ -456,7 +472,7 @@ impl Pages {
             self.parts[part].dirty += range.len();
         }
         set(Map::Free, range.clone(), true);
-        self.parts[part].low = self.parts[part].low.min(range.start);
+        self.freed(part, range.start);
     }
 }
 

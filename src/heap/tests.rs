@@ -11,7 +11,8 @@ use super::arena::{self, KINDS, Kind};
 use super::cache::{Cache, Grant};
 use super::central::{self, Swept};
 use super::class::{self, BINS, CLASSES, GRANULE};
-use super::{Allocator, large, lookup, registry, span};
+use super::{Allocator, large, lookup, pages, registry, span};
+use proptest::prelude::*;
 
 /// A block of the crate's heap, freed with its value, on whatever thread that happens.
 struct Block {
@@ -239,6 +240,88 @@ fn a_zeroed_run_that_was_used_is_zero() {
     let bytes = unsafe { std::slice::from_raw_parts(again, 4 * GRANULE) };
     assert!(bytes.iter().all(|byte| *byte == 0));
     central::sweep();
+}
+
+/// One step of [`runs_are_first_fit`].
+#[derive(Clone, Debug)]
+enum Step {
+    Take { granules: usize, shift: u32 },
+    Free { which: usize },
+    Shorten { which: usize, by: usize },
+    Trim,
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let granules = prop_oneof![4 => 1_usize..4, 2 => 1_usize..20, 1 => 1_usize..70];
+    prop_oneof![
+        6 => (granules, prop_oneof![4 => Just(0_u32), 1 => 0_u32..7]).prop_map(|(granules, shift)| Step::Take { granules, shift }),
+        5 => any::<usize>().prop_map(|which| Step::Free { which }),
+        1 => (any::<usize>(), 1_usize..20).prop_map(|(which, by)| Step::Shorten { which, by }),
+        1 => Just(Step::Trim),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn runs_are_first_fit(steps in proptest::collection::vec(steps(), 1..200)) {
+        // In a part of the arena that no other test uses, from an empty state: whatever was there is swept.
+        let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let kind = Kind::CollectedNoscan;
+        central::sweep();
+        let bottom = arena::bounds(kind).start;
+        // The naive model: who has each granule.
+        let mut model: Vec<bool> = Vec::new();
+        let mut runs: Vec<(usize, usize)> = Vec::new();
+        let mut elsewhere = 0;
+        for step in steps {
+            match step {
+                Step::Take { granules, shift } => {
+                    let align = GRANULE << shift;
+                    let fits = |start: usize| {
+                        arena::address(bottom + start).is_multiple_of(align)
+                            && (start..start + granules).all(|granule| !model.get(granule).copied().unwrap_or(false))
+                    };
+                    let expected = (0..).find(|start| fits(*start)).unwrap();
+                    let block = large::alloc(kind, granules * GRANULE, align, true, false).unwrap() as usize;
+                    let start = arena::granule_of(block).unwrap() - bottom;
+                    assert!(fits(start), "{start} overlaps");
+                    if start != expected {
+                        // Another test's tick may just be giving the granules there back.
+                        assert!(start > expected);
+                        elsewhere += 1;
+                    }
+                    // SAFETY: the block has at least a byte, which is zero.
+                    assert_eq!(unsafe { (block as *const u8).read() }, 0);
+                    // SAFETY: as above.
+                    unsafe { (block as *mut u8).write(1) };
+                    model.resize(model.len().max(start + granules), false);
+                    model[start..start + granules].fill(true);
+                    runs.push((start, granules));
+                }
+                Step::Free { which } if !runs.is_empty() => {
+                    let (start, granules) = runs.swap_remove(which % runs.len());
+                    large::dealloc(arena::address(bottom + start) as *mut u8);
+                    model[start..start + granules].fill(false);
+                }
+                Step::Shorten { which, by } if !runs.is_empty() => {
+                    let which = which % runs.len();
+                    let (start, granules) = runs[which];
+                    let left = granules.saturating_sub(by).max(1);
+                    assert!(large::resize(arena::address(bottom + start) as *mut u8, left * GRANULE));
+                    model[start + left..start + granules].fill(false);
+                    runs[which].1 = left;
+                }
+                Step::Trim => {
+                    pages::trim();
+                }
+                _ => {}
+            }
+        }
+        for (start, _) in runs {
+            large::dealloc(arena::address(bottom + start) as *mut u8);
+        }
+        assert!(elsewhere < 4, "{elsewhere} runs were not where they fit first");
+    }
 }
 
 #[test]
