@@ -124,6 +124,10 @@ fn wake_watchers(locked: &mut LockedQueue<'_, 4>, list: usize) {
 
 /// Wakes all who wait for the channel, which is closed. Senders get their values back, receivers look once more.
 pub(super) fn wake_all(queue: &Queue) {
+    // Whoever links a node from now on sees that it is closed (PROTOCOLS.md, "Waiting against making").
+    if !queue.has_any(RECV) && !queue.has_any(SEND) {
+        return;
+    }
     for list in [SEND, RECV, SEND + WATCH, RECV + WATCH] {
         loop {
             let claimed = queue.lock().claim_first(list);
