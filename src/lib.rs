@@ -109,7 +109,7 @@ pub mod task {
 #[cfg(not(loom))]
 pub use crate::channel::chan;
 #[cfg(not(loom))]
-pub use crate::go::{JoinError, JoinHandle, go, scope, yield_now};
+pub use crate::go::{JoinError, JoinHandle, blocking, go, scope, yield_now};
 #[cfg(not(loom))]
 pub use crate::runtime::{Runtime, run};
 

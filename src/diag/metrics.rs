@@ -19,6 +19,8 @@ pub struct Metrics {
     pub workers: Vec<WorkerMetrics>,
     /// How many of `workers` are regular.
     pub regular_workers: usize,
+    /// Threads of the blocking pool, busy or idle.
+    pub blocking_threads: usize,
     /// How often a worker was seen stuck: 10 ms in one goroutine without a switch.
     pub stuck: usize,
     /// Stack slots that hold a goroutine or wait in a worker's cache, in all runtimes together.
@@ -80,6 +82,7 @@ pub(crate) fn metrics(core: &Core) -> Metrics {
         goroutines: core.live(),
         spawned: workers.iter().map(|w| w.spawned).sum::<u64>() + read(&core.foreign_spawned),
         regular_workers: core.config.workers,
+        blocking_threads: core.pool.threads(),
         stuck: core.monitor.stuck_seen.load(Ordering::Relaxed),
         workers,
         stacks_out: stacks.out,

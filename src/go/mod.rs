@@ -6,14 +6,17 @@
 //! | `handle` | `JoinHandle`, `JoinError` |
 //! | `scope` | `scope`: goroutines that borrow |
 //! | `current` | `current`, `park`, `goexit`, `panicking`, `Handle`, `Id` |
+//! | `blocking` | `blocking` |
 //! | `local` | `task_local!` |
 
+mod blocking;
 mod current;
 mod handle;
 pub(crate) mod local;
 mod scope;
 mod spawn;
 
+pub use self::blocking::blocking;
 pub use crate::time::sleep;
 pub use current::{Handle, Id, current, goexit, panicking, park, park_timeout};
 pub use handle::{JoinError, JoinHandle};

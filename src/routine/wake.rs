@@ -67,6 +67,8 @@ pub(crate) enum Wait {
     Barrier = 15,
     /// `sync::SingleFlight`: somebody else computes.
     SingleFlight = 16,
+    /// `blocking`: a thread of the pool.
+    Blocking = 17,
 }
 
 impl Wait {
@@ -95,6 +97,7 @@ impl Wait {
             14 => "once wait",
             15 => "barrier wait",
             16 => "singleflight wait",
+            17 => "blocking",
             _ => "wait",
         }
     }

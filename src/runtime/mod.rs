@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::go::{self as task, JoinHandle};
-use crate::routine::slot;
 use crate::sched::config::{self, Config};
 use crate::sched::{self, Core};
 
@@ -94,9 +93,9 @@ impl Runtime {
         in_time
     }
 
-    /// Whether the caller is a goroutine of this very runtime, which cannot wait for itself.
+    /// Whether the caller is a goroutine of this very runtime, or works for one, which cannot wait for itself.
     fn is_mine(&self) -> bool {
-        slot::current().is_some() && sched::current_core().is_ok_and(|core| Arc::ptr_eq(&core, &self.core))
+        sched::working_for().is_some_and(|core| Arc::ptr_eq(&core, &self.core))
     }
 
     fn close_in_background(&mut self) {
@@ -176,6 +175,16 @@ impl Builder {
     /// The name of the runtime and the beginning of its threads' names.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
+        self
+    }
+
+    /// How many threads [`blocking`](crate::blocking()) may use at once, 1 to 32,768. Default: 512. They are started when needed and end when they have been idle for ten
+    /// seconds; further calls wait for one.
+    pub fn blocking_threads(mut self, max: usize) -> Self {
+        match config::check_blocking_threads(max, "runtime::Builder::blocking_threads") {
+            Ok(max) => self.config.blocking_threads = max,
+            Err(error) => self.fail(error),
+        }
         self
     }
 

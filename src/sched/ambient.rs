@@ -27,11 +27,19 @@ pub(crate) fn current_task<R>(f: impl FnOnce(TaskRef) -> R) -> R {
     }
 }
 
-/// The runtime of the calling goroutine; the global one on a plain thread, started if need be.
-pub(crate) fn current_core() -> io::Result<Arc<Core>> {
+/// The runtime of the calling goroutine, or of the blocking pool whose thread calls.
+pub(crate) fn working_for() -> Option<Arc<Core>> {
     match slot::current() {
         // SAFETY: we run on the slot, and the reference ends here.
-        Some(slot) => Ok(unsafe { worker::of_slot(slot) }.core.clone()),
+        Some(slot) => Some(unsafe { worker::of_slot(slot) }.core.clone()),
+        None => thread::ambient(),
+    }
+}
+
+/// The runtime of the calling goroutine; the global one on a plain thread, started if need be.
+pub(crate) fn current_core() -> io::Result<Arc<Core>> {
+    match working_for() {
+        Some(core) => Ok(core),
         None => global().cloned(),
     }
 }

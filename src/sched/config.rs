@@ -12,6 +12,11 @@ pub(crate) const MAX_WORKERS: usize = 512;
 /// `stack_max` unless something else is asked for: whatever runs on a std thread runs on a goroutine.
 pub(crate) const DEFAULT_STACK_MAX: usize = 64 << 20;
 
+/// Threads of the blocking pool unless something else is asked for, and at most. tokio has 512 as well: enough to keep any disk busy.
+pub(crate) const DEFAULT_BLOCKING_THREADS: usize = 512;
+/// The most threads of a blocking pool.
+pub(crate) const MAX_BLOCKING_THREADS: usize = 32_768;
+
 /// A runtime's settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -20,6 +25,8 @@ pub(crate) struct Config {
     /// What a goroutine can use before its stack grows for the first time; at most `stack_max`.
     pub(crate) stack_initial: usize,
     pub(crate) name: String,
+    /// The most threads of the blocking pool.
+    pub(crate) blocking_threads: usize,
     pub(crate) seed: u64,
     pub(crate) free_migration: bool,
     /// Whether to say on standard error, once a worker, that a goroutine keeps it busy.
@@ -34,6 +41,7 @@ impl Config {
             stack_max: DEFAULT_STACK_MAX,
             stack_initial: 0,
             name: String::from("greenroutine"),
+            blocking_threads: DEFAULT_BLOCKING_THREADS,
             seed: 0x5EED,
             free_migration: false,
             report_stuck: false,
@@ -98,6 +106,14 @@ pub(crate) fn check_workers(workers: usize, source: &str) -> io::Result<usize> {
         return Ok(workers);
     }
     Err(invalid(format!("{source}: {workers} workers; a runtime has 1 to {MAX_WORKERS}")))
+}
+
+/// Checks a bound for the blocking pool that came from `source`.
+pub(crate) fn check_blocking_threads(threads: usize, source: &str) -> io::Result<usize> {
+    if (1..=MAX_BLOCKING_THREADS).contains(&threads) {
+        return Ok(threads);
+    }
+    Err(invalid(format!("{source}: {threads} threads; a blocking pool has 1 to {MAX_BLOCKING_THREADS}")))
 }
 
 /// Checks a stack limit that came from `source`.

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_deque::Injector;
 
 use super::biased::Biased;
+use super::blocking::Pool;
 use super::config::Config;
 use super::idle::{CAPACITY, Idle};
 use super::inbox::Inbox;
@@ -101,6 +102,7 @@ pub(crate) struct Core {
     /// Bumped whenever, while closing, a worker finds that no goroutine is left.
     all_ended: AtomicU32,
     pub(crate) monitor: Monitor,
+    pub(crate) pool: Pool,
     threads: Lock<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -125,6 +127,7 @@ impl Core {
             stop: AtomicBool::new(false),
             all_ended: AtomicU32::new(0),
             monitor: Monitor::new(),
+            pool: Pool::new(config.blocking_threads),
             threads: Lock::new(Rank::Runtime, Vec::new()),
             config,
         });
@@ -282,6 +285,7 @@ impl Core {
             worker::notify(worker);
         }
         self.monitor.notify();
+        self.pool.end();
         loop {
             let Some(thread) = self.threads.lock().pop() else { break };
             // The last goroutine of a runtime may drop it: its own thread cannot join itself, and ends by itself.

@@ -16,6 +16,7 @@
 //! | `worker` | one worker's state and its loop |
 //! | `park` | suspend with an operation; what the worker does for it after the switch |
 //! | `spin` | how long to look again before waiting |
+//! | `blocking` | threads for what would keep a worker |
 //! | `waitq` | the wait queue of all channels and locks |
 //! | `panics` | std's panic count belongs to goroutines, not to threads |
 //! | `timers` | arm, cancel, fire |
@@ -24,6 +25,7 @@
 
 pub(crate) mod ambient;
 pub(crate) mod biased;
+pub(crate) mod blocking;
 pub(crate) mod config;
 pub(crate) mod core;
 pub(crate) mod idle;
@@ -41,7 +43,7 @@ pub(crate) mod timers;
 pub(crate) mod waitq;
 pub(crate) mod worker;
 
-pub(crate) use self::ambient::{current_core, current_goroutine, current_task, random};
+pub(crate) use self::ambient::{current_core, current_goroutine, current_task, random, working_for};
 pub(crate) use self::core::Core;
 pub(crate) use self::park::{Commit, ParkOp, block, pass_safepoint, safepoint, yield_now};
 pub(crate) use self::ready::ready;

@@ -3,7 +3,10 @@
 //! The thread-locals of the crate are here, and only here. They are never read by code that is inlined into a goroutine: a goroutine's
 //! identity comes from its stack pointer.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use super::core::Core;
 
 use crate::base::meta;
 use crate::routine::{Kind, Reason, Task, TaskRef, Ticket};
@@ -64,7 +67,24 @@ pub(crate) fn free_cell(task: TaskRef) {
 }
 
 mod local {
-    std::thread_local!(pub(super) static MINE: super::Mine = super::Mine::new());
+    std::thread_local! {
+        pub(super) static MINE: super::Mine = super::Mine::new();
+        pub(super) static AMBIENT: std::cell::RefCell<Option<super::Arc<super::Core>>> =
+            const { std::cell::RefCell::new(None) };
+    }
+}
+
+/// The runtime that the calling plain thread works for: a thread of its blocking pool does.
+#[inline(never)]
+pub(super) fn ambient() -> Option<Arc<Core>> {
+    local::AMBIENT.try_with(|ambient| ambient.borrow().clone()).ok().flatten()
+}
+
+/// Says for which runtime the calling plain thread works.
+#[inline(never)]
+pub(super) fn set_ambient(core: Option<Arc<Core>>) {
+    // The old one is dropped outside of the borrow.
+    let _old = local::AMBIENT.try_with(|ambient| ambient.replace(core));
 }
 
 /// Runs `f` with the calling thread's cell. During the destruction of thread-locals the cell is a temporary one.
