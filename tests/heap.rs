@@ -396,6 +396,10 @@ fn zeroed_memory_is_not_touched() {
         let zeroes = black_box(vec![0_u8; 1 << 30]);
         assert!(resident() < before + 2 * MIB);
         assert_eq!(zeroes[1 << 29], 0);
+        // Blocks of size classes as well, from two pages on.
+        let many: Vec<Vec<u8>> = (0..2000).map(|n| black_box(vec![0_u8; 20_000 + 20 * n])).collect();
+        assert!(resident() < before + 4 * MIB);
+        assert!(many.iter().all(|zeroes| zeroes.iter().all(|byte| *byte == 0)));
         return;
     }
     if !is_in_charge() {

@@ -48,7 +48,7 @@ pub(super) fn take(bin: usize) -> Result<&'static Span, Exhausted> {
         slack: false,
     };
     let span = pages::make(wanted).map_err(|error| Exhausted { bytes: error.bytes, errno: error.errno })?;
-    span.fill(class);
+    span.fill(class, false);
     // Marks of the granule's former life.
     for word in 0..class::slots(class).div_ceil(64) {
         span.side_word(word).store(0, Ordering::Relaxed);

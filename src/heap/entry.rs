@@ -233,8 +233,14 @@ fn alloc_zeroed(layout: Layout) -> *mut u8 {
         // SAFETY: GlobalAlloc's caller has promised that the size is not 0.
         return unsafe { System.alloc_zeroed(layout) };
     }
-    if bin_of(layout.size(), layout.align()).is_none() {
+    let Some(bin) = bin_of(layout.size(), layout.align()) else {
         return alloc_large(layout.size(), layout.align(), true, false);
+    };
+    // Less than two pages are touched sooner than they are looked for.
+    if bin / 2 >= class::FIRST_MEDIUM
+        && let Slow::Done(Some(block)) = local::with_slow(|owner| owner.zeroed(bin))
+    {
+        return handed_out(block, bin);
     }
     let block = alloc(layout.size(), layout.align());
     if !block.is_null() {

@@ -224,6 +224,27 @@ impl Owner {
         Ok(block)
     }
 
+    /// A block that reads as zero and was never written to, if the magazine is empty and the next span has one. What is in the magazine is warm: better to zero that.
+    #[cold]
+    pub(super) fn zeroed(&'static self, bin: usize) -> Option<*mut u8> {
+        if self.count(bin) > 0 {
+            return None;
+        }
+        self.tidy();
+        self.fold_in();
+        let first = self.bins[bin].first.load(Ordering::Relaxed);
+        // SAFETY: null, or a span record, which lives for ever.
+        let span = match unsafe { first.as_ref() } {
+            Some(span) => span,
+            None => self.another_span(bin).ok()?,
+        };
+        let address = span.take_fresh(bin / 2)?;
+        if span.free_slots() == 0 {
+            self.unlist(bin, span);
+        }
+        Some(address as *mut u8)
+    }
+
     /// Frees a block although the magazine is full, or not set up.
     #[cold]
     #[inline(never)]
@@ -352,7 +373,8 @@ impl Owner {
                 pages::make(wanted)
             })
             .map_err(|error| Exhausted { bytes: error.bytes, errno: error.errno })?;
-        span.fill(class);
+        let is_zero = (0..class::granules(class)).all(|granule| !pages::is_dirty(span.granule() + granule));
+        span.fill(class, is_zero);
         span.set_owner(self);
         self.list(bin, span);
         Ok(span)

@@ -68,6 +68,8 @@ struct Own {
     free_slots: AtomicU32,
     /// No bit is set in the words of `free` below.
     low: AtomicU32,
+    /// Slots from here on were never taken, and their memory reads as zero. All slots, if that is not known.
+    fresh: AtomicU32,
     /// Whether a list holds the span: `owner` or `central`.
     listed: AtomicU32,
     /// The links of that list.
@@ -216,8 +218,8 @@ impl Span {
         &self.side[index]
     }
 
-    /// Sets all slots of `class` free. By who has just made the span.
-    pub(super) fn fill(&self, class: usize) {
+    /// Sets all slots of `class` free. By who has just made the span; `is_zero` if its run reads as zero.
+    pub(super) fn fill(&self, class: usize, is_zero: bool) {
         let slots = class::slots(class);
         for index in 0..slots.div_ceil(64) {
             let left = slots - index * 64;
@@ -225,6 +227,7 @@ impl Span {
         }
         self.own.0.free_slots.store(slots as u32, Ordering::Relaxed);
         self.own.0.low.store(0, Ordering::Relaxed);
+        self.own.0.fresh.store(if is_zero { 0 } else { slots as u32 }, Ordering::Relaxed);
     }
 
     /// Frees slots of one word; they were in use or in a magazine. By the holder.
@@ -250,11 +253,13 @@ impl Span {
         let mut word = self.own.0.low.load(Ordering::Relaxed) as usize;
         let mut left = count.min(self.free_slots());
         let taken = left;
+        let mut last = 0;
         while left > 0 {
             debug_assert!(word < words, "free_slots is the number of bits");
             let mut free = self.free_word(word);
             while free != 0 && left > 0 {
-                each(start + (word * 64 + free.trailing_zeros() as usize) * size);
+                last = word * 64 + free.trailing_zeros() as usize;
+                each(start + last * size);
                 free &= free - 1;
                 left -= 1;
             }
@@ -263,7 +268,25 @@ impl Span {
         }
         self.own.0.low.store(word as u32, Ordering::Relaxed);
         self.own.0.free_slots.store((self.free_slots() - taken) as u32, Ordering::Relaxed);
+        if taken > 0 && last as u32 >= self.own.0.fresh.load(Ordering::Relaxed) {
+            self.own.0.fresh.store(last as u32 + 1, Ordering::Relaxed);
+        }
         taken
+    }
+
+    /// Takes a slot whose memory reads as zero, if one is left. By the holder.
+    pub(super) fn take_fresh(&'static self, class: usize) -> Option<usize> {
+        let index = self.own.0.fresh.load(Ordering::Relaxed) as usize;
+        if index >= class::slots(class) {
+            return None;
+        }
+        let slot = Slot::new(index);
+        let free = self.free_word(slot.word);
+        debug_assert_ne!(free & slot.mask(), 0, "a slot that was never taken is free");
+        self.free[slot.word].store(free & !slot.mask(), Ordering::Relaxed);
+        self.own.0.free_slots.store(self.free_slots() as u32 - 1, Ordering::Relaxed);
+        self.own.0.fresh.store(index as u32 + 1, Ordering::Relaxed);
+        Some(self.start() + index * class::SIZES[class] as usize)
     }
 
     /// Takes a whole word of free slots, the lowest there is; none if the span is full. By the holder.
