@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{on_all, on_goroutines, runtime, wait_for_waiters, wait_until};
+use common::{on_all, on_goroutines, on_one_worker, runtime, wait_for_waiters, wait_until};
 use greenroutine::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use greenroutine::{go, scope, yield_now};
 use proptest::prelude::*;
@@ -168,7 +168,7 @@ fn a_writer_that_waits_stops_new_readers() {
 /// Go: when a writer ends, all readers that wait go before the writer that waits, though that came first.
 #[test]
 fn readers_go_before_the_next_writer() {
-    on_goroutines(|| {
+    on_one_worker(|| {
         let lock = RwLock::new(0);
         let mut guard = lock.write();
         scope(|s| {
@@ -366,7 +366,7 @@ fn a_panic_gives_it_back_and_leaves_no_mark() {
 
 #[test]
 fn a_writer_goes_on_as_a_reader_with_nobody_in_between() {
-    on_goroutines(|| {
+    on_one_worker(|| {
         let lock = RwLock::new(0);
         let mut guard = lock.write();
         scope(|s| {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{on_all, on_goroutines, panic_of, runtime, wait_for_waiters, wait_until};
+use common::{on_all, on_goroutines, on_one_worker, panic_of, runtime, wait_for_waiters, wait_until};
 use greenroutine::sync::Semaphore;
 use greenroutine::{JoinHandle, go, scope, yield_now};
 use proptest::prelude::*;
@@ -174,7 +174,7 @@ fn a_wait_with_a_deadline_ends_at_it_and_leaves_no_trace() {
 /// Go's `TestAllocCancelDoesntStarve`, and golang/go#30998: when the first leaves, those behind that want fewer are served.
 #[test]
 fn a_cancelled_waiter_makes_room_for_those_behind_it() {
-    on_goroutines(|| {
+    on_one_worker(|| {
         let semaphore = Arc::new(Semaphore::new(2));
         let one = semaphore.acquire(1);
         let wants = |count| {

@@ -1,5 +1,7 @@
 //! Models of the locks (`sync::raw`) on the real wait queue and the scheduler's twin: exclusion, hand-over, cancellation, time-outs. A wake-up that is lost is a deadlock,
 //! which loom reports.
+//!
+//! The first thread yields before its first step: without that loom lets nobody go before it.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -62,6 +64,7 @@ fn three_add(step: u64, times: u32) {
                 thread::spawn(move || (0..times).for_each(|_| guarded.add()))
             })
             .collect();
+        thread::yield_now();
         guarded.add();
         for other in others {
             other.join().unwrap();
@@ -85,7 +88,7 @@ fn loom_a_mutex_that_starves_goes_from_hand_to_hand() {
     three_add(LONG, 2);
 }
 
-/// One holds, one waits, a third waits and is interrupted.
+/// One holds and barges, one waits, a third waits and is interrupted.
 fn interrupted(step: u64, deadline: u64, interrupt: fn(TaskRef), end: Acquired) {
     loom::model(move || {
         clock::set_step(step);
@@ -102,12 +105,12 @@ fn interrupted(step: u64, deadline: u64, interrupt: fn(TaskRef), end: Acquired) 
         });
         let other = guarded.clone();
         let two = thread::spawn(move || other.add());
-        let interrupter = thread::spawn(move || interrupt(task));
+        thread::yield_now();
         guarded.increase();
         guarded.mutex.unlock();
         // Past whoever was woken.
         guarded.add();
-        interrupter.join().unwrap();
+        interrupt(task);
         let acquired = one.join().unwrap();
         two.join().unwrap();
         assert!(acquired == Acquired::Yes || acquired == end);
@@ -147,6 +150,7 @@ fn loom_a_notification_is_not_lost() {
         let guarded = Guarded::new();
         let waiter = guarded.clone();
         let waiter = thread::spawn(move || wait_for_change(&waiter, u64::MAX));
+        thread::yield_now();
         guarded.add();
         // Without the mutex, as is allowed.
         guarded.changed.notify_one();
@@ -165,6 +169,7 @@ fn loom_all_waiters_are_notified() {
                 thread::spawn(move || wait_for_change(&guarded, u64::MAX))
             })
             .collect();
+        thread::yield_now();
         assert!(guarded.mutex.lock(Wait::MutexLock, u64::MAX) == Acquired::Yes);
         guarded.increase();
         assert!(guarded.changed.notify_all() <= 2);
@@ -188,11 +193,34 @@ fn loom_a_notification_goes_to_one_who_stays() {
             end
         });
         let canceller = thread::spawn(move || cancel(task));
+        thread::yield_now();
         let notified = guarded.changed.notify_one();
         canceller.join().unwrap();
         let end = one.join().unwrap();
         assert_eq!(end, if notified { Acquired::Yes } else { Acquired::Cancelled });
         assert!(!guarded.changed.notify_one(), "nobody is left in the queue");
         guarded.check(0);
+    });
+}
+
+#[test]
+fn loom_one_who_waits_again_is_not_notified_twice_by_one_call() {
+    loom::model(|| {
+        let guarded = Guarded::new();
+        let other = guarded.clone();
+        let waiter = thread::spawn(move || {
+            assert_eq!(other.mutex.lock(Wait::MutexLock, u64::MAX), Acquired::Yes);
+            while other.get() == 0 {
+                let _ = other.changed.wait(&other.mutex, Wait::Condvar, u64::MAX);
+            }
+            other.mutex.unlock();
+        });
+        thread::yield_now();
+        // For nothing: it waits again, perhaps while this call runs.
+        assert!(guarded.changed.notify_all() <= 1);
+        guarded.add();
+        guarded.changed.notify_all();
+        waiter.join().unwrap();
+        guarded.check(1);
     });
 }

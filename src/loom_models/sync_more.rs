@@ -26,6 +26,7 @@ fn loom_a_semaphore_loses_no_permit() {
                 })
             })
             .collect();
+        thread::yield_now();
         assert_eq!(semaphore.acquire(2, u64::MAX), Acquired::Yes);
         semaphore.release(2);
         for other in others {
@@ -53,6 +54,7 @@ fn interrupted_semaphore(deadline: u64, interrupt: fn(TaskRef), end: Acquired) {
             assert_eq!(other.acquire(1, u64::MAX), Acquired::Yes);
             other.release(1);
         });
+        thread::yield_now();
         interrupt(task);
         semaphore.release(1);
         let acquired = wants_two.join().unwrap();
@@ -110,6 +112,7 @@ fn loom_readers_and_writers_exclude_and_wake() {
         let reader = thread::spawn(move || other.read());
         let other = shared.clone();
         let writer = thread::spawn(move || other.write(u64::MAX));
+        thread::yield_now();
         let _ = shared.write(u64::MAX);
         assert!(reader.join().unwrap() <= 2);
         assert_eq!(writer.join().unwrap(), Acquired::Yes);
@@ -130,6 +133,7 @@ fn loom_biased_readers_and_writers_exclude_and_wake() {
                 thread::spawn(move || shared.read())
             })
             .collect();
+        thread::yield_now();
         let _ = shared.write(u64::MAX);
         for reader in readers {
             assert!(reader.join().unwrap() <= 1);
@@ -151,6 +155,7 @@ fn loom_a_lock_that_is_biased_again_is_revoked_again() {
             other.lock.end_read(held);
             other.read()
         });
+        thread::yield_now();
         let _ = shared.write(u64::MAX);
         let _ = shared.write(u64::MAX);
         assert!(reader.join().unwrap() <= 2);
@@ -173,6 +178,7 @@ fn loom_a_cancelled_writer_lets_readers_in() {
             let (task, writer) = spawn(move || other.write(u64::MAX));
             let other = shared.clone();
             let reader = thread::spawn(move || other.read());
+            thread::yield_now();
             cancel(task);
             shared.lock.end_read(held);
             let acquired = writer.join().unwrap();
@@ -209,6 +215,7 @@ fn loom_it_is_done_once_and_all_wait_for_it() {
             // SAFETY: done; loom checks it.
             assert_eq!(other.1.with(|value| unsafe { *value }), 1);
         });
+        thread::yield_now();
         call(&once);
         caller.join().unwrap();
         watcher.join().unwrap();
@@ -229,6 +236,7 @@ fn loom_who_fails_leaves_it_to_one_who_waits() {
                 })
             })
             .collect();
+        thread::yield_now();
         if once.begin(Wait::Once) == Begin::Yours {
             once.end(false);
         }
@@ -250,6 +258,7 @@ fn loom_the_end_of_a_round_wakes_those_who_wait_for_it_and_nobody_else() {
             other.1.with_mut(|value| unsafe { *value = 1 });
             assert_eq!(other.0.add(-1), Ok(()));
         });
+        thread::yield_now();
         assert_eq!(group.0.wait(u64::MAX), Acquired::Yes);
         // SAFETY: done; loom checks it.
         assert_eq!(group.1.with(|value| unsafe { *value }), 1);

@@ -49,6 +49,7 @@ fn loom_a_waiter_meets_what_it_waits_for() {
         let place = Place::new();
         let other = place.clone();
         let putter = thread::spawn(move || other.put());
+        thread::yield_now();
         match place.take(u64::MAX) {
             Outcome::Answered(7) => assert_eq!(place.full.load(Ordering::Relaxed), 0),
             Outcome::Changed => assert_eq!(place.full.load(Ordering::Relaxed), 1),
@@ -67,6 +68,7 @@ fn interrupted(interrupt: fn(crate::routine::TaskRef), outcome: Outcome) {
         let (task, waiter) = spawn(move || other.take(1));
         let other = place.clone();
         let putter = thread::spawn(move || other.put());
+        thread::yield_now();
         interrupt(task);
         putter.join().unwrap();
         if place.full.load(Ordering::Relaxed) == 0 {

@@ -33,6 +33,14 @@ pub(crate) fn on_goroutines(test: fn()) {
     }
 }
 
+/// Runs `test` as a goroutine of runtimes with one worker, in both migration modes: who is seen to wait is in its queue then, since the worker has put it
+/// there before it runs anybody else.
+pub(crate) fn on_one_worker(test: fn()) {
+    for free in [false, true] {
+        runtime(1, free).run(test);
+    }
+}
+
 /// Yields until `condition` holds.
 pub(crate) fn wait_until(condition: impl Fn() -> bool) {
     while !condition() {
