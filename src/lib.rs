@@ -49,7 +49,7 @@
 //! | 2 | `stack`, `timer`, `heap` | 0, 1 |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
-//! | 5 | `go` (public as `task`), `time`, `channel`, `sync` | 0 to 4, and each other where listed |
+//! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `sync` | 0 to 4, and each other where listed |
 //! | 6 | `diag`, `runtime` | all |
 //!
 //! # Glossary
@@ -70,6 +70,8 @@
 compile_error!("greenroutine runs on Linux");
 
 #[cfg(not(loom))]
+mod alarm;
+#[cfg(not(loom))]
 mod arch;
 mod base;
 #[cfg(not(loom))]
@@ -78,6 +80,8 @@ mod diag;
 mod go;
 #[cfg(not(loom))]
 pub mod heap;
+#[cfg(not(loom))]
+mod moment;
 #[cfg(not(loom))]
 mod routine;
 #[cfg(not(loom))]
@@ -96,7 +100,11 @@ pub mod runtime;
 #[cfg(not(loom))]
 pub mod sync;
 #[cfg(not(loom))]
-pub mod time;
+pub mod time {
+    //! Time: sleeping, timers, tickers. [`channel::after`](crate::channel::after) and its kin are crossbeam's timers, on std's clock; these are Go's, on the runtime's.
+    pub use crate::alarm::{Ticker, Timer, after_func};
+    pub use crate::moment::{Instant, now, sleep, sleep_until};
+}
 
 #[cfg(not(loom))]
 pub mod task {

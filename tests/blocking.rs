@@ -13,7 +13,7 @@ use greenroutine::{Runtime, blocking, go, task};
 #[test]
 fn the_value_comes_back_and_the_closure_may_borrow() {
     on_all(|| {
-        let words = vec![String::from("a"), String::from("bc")];
+        let words = [String::from("a"), String::from("bc")];
         let mut total = 0;
         let longest = blocking(|| {
             total = words.iter().map(String::len).sum::<usize>();

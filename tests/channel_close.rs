@@ -22,6 +22,7 @@ use greenroutine::yield_now;
 fn each<T>(test: impl Fn(Sender<T>, Receiver<T>, &dyn Fn(&Sender<T>, &Receiver<T>))) {
     let by_sender = |s: &Sender<T>, _: &Receiver<T>| s.close();
     let by_receiver = |_: &Sender<T>, r: &Receiver<T>| r.close();
+    #[allow(clippy::type_complexity, reason = "it is used once")]
     let closes: [&dyn Fn(&Sender<T>, &Receiver<T>); 2] = [&by_sender, &by_receiver];
     for close in closes {
         for (s, r) in [unbounded(), bounded(0), bounded(1), bounded(4)] {

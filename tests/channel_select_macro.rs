@@ -2,6 +2,11 @@
 //!
 //! Written from the behaviour that the suites select_macro and thread_locals of crossbeam-channel 0.5 (MIT OR Apache-2.0) state.
 
+#![allow(
+    clippy::let_and_return,
+    clippy::redundant_closure_call,
+    reason = "the grammar is under test, and these are forms of it"
+)]
 #![deny(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "measures what the library waits, with a clock of its own")]
 

@@ -14,16 +14,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("heap", &["base", "sys", "arch"]),
     ("routine", &["stack", "timer", "base", "sys", "arch"]),
     ("sched", &["routine", "stack", "timer", "heap", "base", "sys", "arch"]),
-    // `go` re-exports `sleep`; `time` knows nothing of `go`.
-    ("time", &["sched", "routine", "base", "sys"]),
-    ("channel", &["time", "sched", "routine", "base", "sys"]),
-    ("go", &["time", "sched", "routine", "stack", "base", "sys"]),
-    ("sync", &["go", "time", "sched", "routine", "base", "sys"]),
-    ("diag", &["sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "base", "sys", "arch"]),
+    // `go` re-exports `sleep`; `moment` knows nothing of `go`.
+    ("moment", &["sched", "routine", "base", "sys"]),
+    ("channel", &["moment", "sched", "routine", "base", "sys"]),
+    ("go", &["moment", "sched", "routine", "stack", "base", "sys"]),
+    ("sync", &["go", "moment", "sched", "routine", "base", "sys"]),
+    // Public as `time`, with `moment`.
+    ("alarm", &["channel", "go", "moment", "sync", "sched", "routine", "base", "sys"]),
+    (
+        "diag",
+        &[
+            "alarm", "sync", "channel", "moment", "go", "sched", "routine", "stack", "timer", "base", "sys",
+            "arch",
+        ],
+    ),
     (
         "runtime",
         &[
-            "diag", "sync", "channel", "time", "go", "sched", "routine", "stack", "timer", "heap", "base",
+            "diag", "sync", "channel", "moment", "go", "sched", "routine", "stack", "timer", "heap", "base",
             "sys", "arch",
         ],
     ),

@@ -199,6 +199,8 @@ struct SelectOp<'a> {
     /// In the order in which they are linked.
     waiters: &'a [Waiter],
     observe: bool,
+    /// Until when to wait, by the cases' own times as they were read.
+    until: u64,
     /// How many of them `watch` was called for.
     watched: Cell<usize>,
 }
@@ -218,6 +220,7 @@ fn wait_with(cases: &[Case<'_>], waiters: &mut [Waiter], how: How, deadline: u64
             cases,
             waiters,
             observe: how.observe,
+            until: due.min(deadline),
             watched: Cell::new(0),
         };
         // SAFETY: `op` is the first field of a SelectOp and stays in this frame until the call returns.
@@ -269,6 +272,10 @@ unsafe fn commit(op: *const ParkOp, ticket: Ticket) -> Commit {
             return Commit::Already;
         }
         this.watched.set(watched + 1);
+        // A timer that was set to an earlier time before its node was linked.
+        if this.cases[waiter.case].handle.due() < this.until {
+            return Commit::Already;
+        }
     }
     Commit::Blocked
 }

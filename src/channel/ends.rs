@@ -13,10 +13,11 @@ use super::flavor::Flavor;
 use super::iter::{IntoIter, Iter, TryIter};
 use super::list::List;
 use super::ring::Ring;
-use super::timed::{At, Tick};
+use super::timed::{At, Clock, Tick};
 use super::zero::Zero;
 use crate::base::atomic::{AtomicUsize, Ordering};
 use crate::base::fatal;
+use crate::moment;
 use crate::sched;
 use crate::sys::clock;
 
@@ -99,6 +100,8 @@ pub(super) enum ReceiverFlavor<T> {
     /// With the function that makes a `T` of an `Instant`, which it is.
     At(Arc<At>, fn(Instant) -> T),
     Tick(Arc<Tick>, fn(Instant) -> T),
+    /// As above, of the runtime's clock.
+    Clock(Arc<Clock>, fn(moment::Instant) -> T),
     Never,
 }
 
@@ -277,6 +280,11 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
         return never();
     }
     Receiver { flavor: ReceiverFlavor::Tick(Arc::new(Tick::new(period)), |when| when) }
+}
+
+/// The receiver of a timer or ticker.
+pub(crate) fn of_clock(clock: Arc<Clock>) -> Receiver<moment::Instant> {
+    Receiver { flavor: ReceiverFlavor::Clock(clock, |when| when) }
 }
 
 /// Lets others run if the calling goroutine has had its time slice: every operation that may go on without waiting does this first.
@@ -508,6 +516,7 @@ impl<T> Receiver<T> {
         with!(&self.flavor, ReceiverFlavor, c => c.try_recv(),
             ReceiverFlavor::At(at, make) => at.take().map(make).ok_or(TryRecvError::Empty),
             ReceiverFlavor::Tick(tick, make) => tick.take().map(make).ok_or(TryRecvError::Empty),
+            ReceiverFlavor::Clock(clock, make) => clock.take().map(make).ok_or(TryRecvError::Empty),
             ReceiverFlavor::Never => Err(TryRecvError::Empty),
         )
     }
@@ -598,7 +607,10 @@ impl<T> Receiver<T> {
             if deadline <= clock::now_ns() {
                 return Err(RecvTimeoutError::Timeout);
             }
-            crate::time::sleep_until_ns(due.min(deadline), crate::routine::Wait::ChanReceive);
+            match &self.flavor {
+                ReceiverFlavor::Clock(clock, _) => clock.wait(deadline),
+                _ => moment::sleep_until_ns(due.min(deadline), crate::routine::Wait::ChanReceive),
+            }
         }
     }
 
@@ -607,6 +619,7 @@ impl<T> Receiver<T> {
         match &self.flavor {
             ReceiverFlavor::At(at, _) => at.due(),
             ReceiverFlavor::Tick(tick, _) => tick.due(),
+            ReceiverFlavor::Clock(clock, _) => clock.due(),
             _ => u64::MAX,
         }
     }
@@ -696,6 +709,7 @@ impl<T> Receiver<T> {
             (ReceiverFlavor::Zero(a), ReceiverFlavor::Zero(b)) => a.same(b),
             (ReceiverFlavor::At(a, _), ReceiverFlavor::At(b, _)) => Arc::ptr_eq(a, b),
             (ReceiverFlavor::Tick(a, _), ReceiverFlavor::Tick(b, _)) => Arc::ptr_eq(a, b),
+            (ReceiverFlavor::Clock(a, _), ReceiverFlavor::Clock(b, _)) => Arc::ptr_eq(a, b),
             (ReceiverFlavor::Never, ReceiverFlavor::Never) => true,
             _ => false,
         }
@@ -710,6 +724,7 @@ impl<T> Clone for Receiver<T> {
             ReceiverFlavor::Zero(c) => ReceiverFlavor::Zero(c.another(&c.shared().receivers)),
             ReceiverFlavor::At(at, make) => ReceiverFlavor::At(at.clone(), *make),
             ReceiverFlavor::Tick(tick, make) => ReceiverFlavor::Tick(tick.clone(), *make),
+            ReceiverFlavor::Clock(clock, make) => ReceiverFlavor::Clock(clock.clone(), *make),
             ReceiverFlavor::Never => ReceiverFlavor::Never,
         };
         Self { flavor }

@@ -42,12 +42,17 @@ impl<T> Handle for Receiver<T> {
         with!(&self.flavor, ReceiverFlavor, c => {
             // SAFETY: the caller's contract.
             unsafe { Flavor::<T>::watch(&**c, RECV, observe, node, ticket) }
+        }, ReceiverFlavor::Clock(clock, _) => {
+            // SAFETY: the caller's contract.
+            unsafe { clock.watch(observe, node, ticket) }
         }, _ => self.due() > clock::now_ns())
     }
 
     fn forget(&self, observe: bool, node: &Node) {
         let list = if observe { RECV + WATCH } else { RECV };
-        with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::queue(&**c).forget(list, node), _ => {});
+        with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::queue(&**c).forget(list, node),
+            ReceiverFlavor::Clock(clock, _) => clock.forget(observe, node),
+            _ => {});
     }
 
     fn answered(&self, answer: usize) -> Option<Token> {

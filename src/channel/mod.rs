@@ -68,6 +68,7 @@ mod select;
 mod timed;
 mod zero;
 
+pub(crate) use self::ends::of_clock;
 pub use self::ends::{Receiver, Sender, after, at, bounded, chan, never, tick, unbounded};
 pub use self::err::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError,
@@ -75,6 +76,7 @@ pub use self::err::{
 };
 pub use self::iter::{IntoIter, Iter, TryIter};
 pub use self::select::{Select, SelectedOperation};
+pub(crate) use self::timed::Clock;
 pub use crate::{select, select_biased};
 
 /// What the macros expand to. Not an interface.

@@ -17,7 +17,7 @@ mod scope;
 mod spawn;
 
 pub use self::blocking::blocking;
-pub use crate::time::sleep;
+pub use crate::moment::sleep;
 pub use current::{Handle, Id, current, goexit, panicking, park, park_timeout};
 pub use handle::{JoinError, JoinHandle};
 pub use local::LocalKey;

@@ -1,4 +1,8 @@
-//! Waiting for time.
+//! Points of time, and waiting for them. Timers, which are channels, are in `alarm`; `lib.rs` shows both as `time`.
+
+mod instant;
+
+pub use instant::{Instant, now};
 
 use std::time::Duration;
 
@@ -41,6 +45,35 @@ pub fn sleep(duration: Duration) {
     // SAFETY: `op` stays in this frame until the call returns.
     let reason = unsafe { sched::block(&raw const op) };
     unwind_if_cancelled(reason);
+}
+
+/// Sleeps until `deadline`, with the resolution of the system's timers (microseconds). Returns at once if that is over.
+///
+/// # Blocking
+///
+/// Parks the calling goroutine, or blocks the calling thread.
+///
+/// # Cancellation
+///
+/// A cancelled goroutine unwinds here.
+///
+/// # Examples
+///
+/// ```
+/// use greenroutine::time;
+/// use std::time::Duration;
+///
+/// let deadline = time::now() + Duration::from_millis(1);
+/// time::sleep_until(deadline);
+/// assert!(time::now() >= deadline);
+/// ```
+pub fn sleep_until(deadline: Instant) {
+    if let Some(me) = sched::current_goroutine() {
+        check_cancelled(me);
+    }
+    if deadline.as_nanos() > clock::now_ns() {
+        sleep_until_ns(deadline.as_nanos(), Wait::Sleep);
+    }
 }
 
 /// Waits until `deadline` on the runtime's clock (never, if it is `u64::MAX`), as `wait` in dumps.
