@@ -18,9 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("moment", &["sched", "routine", "base", "sys"]),
     ("channel", &["moment", "sched", "routine", "base", "sys"]),
     ("go", &["moment", "sched", "routine", "stack", "base", "sys"]),
-    ("sync", &["go", "moment", "sched", "routine", "base", "sys"]),
+    ("sync", &["context", "go", "moment", "sched", "routine", "base", "sys"]),
     // Public as `time`, with `moment`.
-    ("alarm", &["channel", "go", "moment", "sync", "sched", "routine", "base", "sys"]),
+    ("alarm", &["channel", "go", "moment", "sched", "routine", "base", "sys"]),
+    ("context", &["alarm", "channel", "go", "moment", "base"]),
     (
         "diag",
         &[

@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::lock::{Lock, Rank};
 use crate::channel::{Clock, Receiver, of_clock};
 use crate::go::go;
 use crate::moment::Instant;
-use crate::sync::Mutex;
 use crate::sys::clock;
 
 /// Sends the time when it is due, once, unless it is stopped. Can be set again.
@@ -40,7 +40,7 @@ pub struct Timer {
 }
 
 /// What `after_func` has to do, until it is done or stopped.
-type Call = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+type Call = Lock<Option<Box<dyn FnOnce() + Send>>>;
 
 impl Timer {
     /// A timer that is due after `duration`: at once, if that is zero; never, if the clock does not reach that far.
@@ -185,7 +185,7 @@ where
     F: FnOnce() + Send + 'static,
 {
     let clock = Arc::new(Clock::new(clock::deadline_after(duration), 0));
-    let call: Arc<Call> = Arc::new(Mutex::new(Some(Box::new(f))));
+    let call: Arc<Call> = Arc::new(Lock::new(Rank::Api, Some(Box::new(f))));
     let (waits, waiting) = (clock.clone(), call.clone());
     go(move || {
         let due = of_clock(waits.clone());

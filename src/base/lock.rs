@@ -15,6 +15,7 @@
 //!
 //! | rank | lock | held while taking |
 //! | --- | --- | --- |
+//! | `API` 0 | a context's children, a timer's function | `WAITERS` |
 //! | `RUNTIME` 1 | a runtime's lists of workers and threads | everything below |
 //! | `TIMERS` 2 | one worker's timer heap | nothing |
 //! | `JOIN` 3 | the waker of one join cell | nothing |
@@ -37,6 +38,8 @@ use std::ops::{Deref, DerefMut};
 /// The order in which locks may be taken: only upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
+    /// A context's children, a timer's function.
+    Api = 0,
     /// A runtime's lists of workers and threads.
     Runtime = 1,
     /// One worker's timer heap.

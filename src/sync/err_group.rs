@@ -10,13 +10,15 @@ use std::sync::Arc;
 use super::mutex::Mutex;
 use super::raw::semaphore::RawSemaphore;
 use super::wait_group::{Done, WaitGroup};
+use crate::context::{CancelFn, Context};
 use crate::go::go;
 use crate::routine::unwind::Unwound;
 use crate::sched;
 
 /// Goroutines that do parts of one thing and may fail: [`wait`](Self::wait) gives the first error.
 ///
-/// A clone is another handle of the same group. An error stops nobody: the others run to their ends.
+/// A clone is another handle of the same group. An error stops nobody: the others run to their ends, or look at the context that
+/// [`with_context`](Self::with_context) gives.
 ///
 /// # Examples
 ///
@@ -38,6 +40,8 @@ struct Inner<E> {
     /// Goroutines that may still be started.
     places: RawSemaphore,
     first: Mutex<Option<Failure<E>>>,
+    /// Cancels the context that goes with the group, if there is one.
+    cancel: Option<CancelFn>,
 }
 
 enum Failure<E> {
@@ -51,10 +55,38 @@ impl<E> RefUnwindSafe for ErrGroup<E> {}
 impl<E: Send + 'static> ErrGroup<E> {
     /// A group without goroutines and without a limit.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A group with a context derived from `parent`, which is cancelled by the first failure, and when [`wait`](Self::wait) returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroutine::context;
+    /// use greenroutine::sync::ErrGroup;
+    ///
+    /// let (group, context) = ErrGroup::with_context(&context::background());
+    /// let others = context.clone();
+    /// group.go(move || {
+    ///     let _ = others.done().recv(); // until somebody fails
+    ///     Ok(())
+    /// });
+    /// group.go(|| Err("broken"));
+    /// assert_eq!(group.wait(), Err("broken"));
+    /// assert!(context.err().is_some());
+    /// ```
+    pub fn with_context(parent: &Context) -> (Self, Context) {
+        let (context, cancel) = parent.with_cancel();
+        (Self::with(Some(cancel)), context)
+    }
+
+    fn with(cancel: Option<CancelFn>) -> Self {
         let inner = Inner {
             running: WaitGroup::new(),
             places: RawSemaphore::new(RawSemaphore::MAX),
             first: Mutex::new(None),
+            cancel,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -147,6 +179,7 @@ impl<E: Send + 'static> ErrGroup<E> {
     /// With the payload of the first goroutine that panicked, if none had failed before it.
     pub fn wait(&self) -> Result<(), E> {
         self.inner.running.wait();
+        self.inner.cancel();
         let first = self.inner.first.lock().take();
         match first {
             None => Ok(()),
@@ -166,6 +199,13 @@ impl<E> Inner<E> {
         }
         // Before the failure that nobody wants: its destructor is the user's.
         drop(first);
+        self.cancel();
+    }
+
+    fn cancel(&self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.cancel();
+        }
     }
 }
 
