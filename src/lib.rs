@@ -49,7 +49,7 @@
 //! | 2 | `stack`, `timer`, `heap` | 0, 1 |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
-//! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync` | 0 to 4, and each other where listed |
+//! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync`, `interop` | 0 to 4, and each other where listed |
 //! | 6 | `diag`, `runtime` | all |
 //!
 //! # Glossary
@@ -80,6 +80,8 @@ mod diag;
 mod go;
 #[cfg(not(loom))]
 pub mod heap;
+#[cfg(not(loom))]
+mod interop;
 #[cfg(not(loom))]
 mod moment;
 #[cfg(not(loom))]
@@ -120,6 +122,8 @@ pub mod task {
 pub use crate::channel::chan;
 #[cfg(not(loom))]
 pub use crate::go::{JoinError, JoinHandle, blocking, go, scope, yield_now};
+#[cfg(not(loom))]
+pub use crate::interop::block_on;
 #[cfg(not(loom))]
 pub use crate::runtime::{Runtime, run};
 

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("channel", &["moment", "sched", "routine", "base", "sys"]),
     ("go", &["moment", "sched", "routine", "stack", "base", "sys"]),
     ("sync", &["context", "go", "moment", "sched", "routine", "base", "sys"]),
+    ("interop", &["sched", "routine"]),
     // Public as `time`, with `moment`.
     ("alarm", &["channel", "go", "moment", "sched", "routine", "base", "sys"]),
     ("context", &["alarm", "channel", "go", "moment", "base"]),

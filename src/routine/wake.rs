@@ -69,6 +69,8 @@ pub(crate) enum Wait {
     SingleFlight = 16,
     /// `blocking`: a thread of the pool.
     Blocking = 17,
+    /// `block_on`: a future's waker.
+    Await = 18,
 }
 
 impl Wait {
@@ -98,6 +100,7 @@ impl Wait {
             15 => "barrier wait",
             16 => "singleflight wait",
             17 => "blocking",
+            18 => "await",
             _ => "wait",
         }
     }
