@@ -22,6 +22,28 @@ use crate::life::{Finish, Life};
 use crate::remote::{self, Remote};
 use crate::routine::wake::{Wait, WakeWord};
 
+std::thread_local! {
+    /// Whether `fork` lets the new thread go first.
+    static NEW_FIRST: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// `loom::model`, twice. loom runs nobody else before a thread's first atomic step; so once the new threads go first, and once those that start them.
+pub(crate) fn both_first(f: impl Fn() + Copy + Sync + Send + 'static) {
+    for new_first in [false, true] {
+        NEW_FIRST.with(|first| first.set(new_first));
+        loom::model(f);
+    }
+}
+
+/// `thread::spawn` in such a model.
+pub(crate) fn fork<T: 'static>(f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
+    let handle = thread::spawn(f);
+    if NEW_FIRST.with(std::cell::Cell::get) {
+        thread::yield_now();
+    }
+    handle
+}
+
 struct Node {
     link: AtomicPtr<Node>,
     before: AtomicPtr<Node>,

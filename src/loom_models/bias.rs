@@ -1,8 +1,8 @@
 //! Models of the biased lock: the real one, over loom's mutex. The streak is 1, so the owner gets its bias at once.
 
+use crate::loom_models::{both_first, fork};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::thread;
 
 use crate::base::bias::BiasedLock;
 use crate::base::lock::Rank;
@@ -19,13 +19,13 @@ fn add(lock: &BiasedLock<UnsafeCell<u32>>, me: usize) {
 
 #[test]
 fn loom_a_biased_lock_excludes_its_owner_and_who_revokes() {
-    loom::model(|| {
+    both_first(|| {
         let lock = lock();
         add(&lock, 8);
         // The owner from here on.
         add(&lock, 8);
         let other = lock.clone();
-        let revoker = thread::spawn(move || add(&other, 16));
+        let revoker = fork(move || add(&other, 16));
         add(&lock, 8);
         revoker.join().unwrap();
         let guard = lock.lock(std::ptr::null_mut());
@@ -36,14 +36,14 @@ fn loom_a_biased_lock_excludes_its_owner_and_who_revokes() {
 
 #[test]
 fn loom_a_biased_lock_excludes_two_who_revoke() {
-    loom::model(|| {
+    both_first(|| {
         let lock = lock();
         add(&lock, 8);
         add(&lock, 8);
         let others: Vec<_> = [0, 16]
             .map(|me| {
                 let lock = lock.clone();
-                thread::spawn(move || add(&lock, me))
+                fork(move || add(&lock, me))
             })
             .into();
         add(&lock, 8);

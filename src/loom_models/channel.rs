@@ -14,6 +14,7 @@ use super::flavor::{Flavor, RECV, Received, SEND, WATCH};
 use super::list::List;
 use super::ring::Ring;
 use super::zero::Zero;
+use crate::loom_models::{both_first, fork};
 use crate::routine::Ticket;
 use crate::sched::park::{spawn, time_out};
 use crate::sched::waitq::Node;
@@ -38,15 +39,15 @@ fn send(channel: &impl Flavor<usize>, value: usize) {
 /// `send` from a thread of its own.
 fn sender<C: Flavor<usize> + 'static>(channel: &Arc<C>, value: usize) -> thread::JoinHandle<()> {
     let channel = channel.clone();
-    thread::spawn(move || send(&*channel, value))
+    fork(move || send(&*channel, value))
 }
 
 #[test]
 fn loom_a_rendezvous_hands_each_value_over_once() {
-    loom::model(|| {
+    both_first(|| {
         let channel = zero();
         let other = channel.clone();
-        let sender = thread::spawn(move || (1..=2).for_each(|value| send(&*other, value)));
+        let sender = fork(move || (1..=2).for_each(|value| send(&*other, value)));
         assert_eq!(channel.recv(NEVER), Ok(1));
         assert_eq!(channel.recv(NEVER), Ok(2));
         sender.join().unwrap();
@@ -55,12 +56,12 @@ fn loom_a_rendezvous_hands_each_value_over_once() {
 
 #[test]
 fn loom_a_rendezvous_that_times_out_keeps_its_value() {
-    loom::model(|| {
+    both_first(|| {
         let channel = zero();
         let other = channel.clone();
         let (task, sender) = spawn(move || other.send(7, 1));
         let other = channel.clone();
-        let receiver = thread::spawn(move || other.try_recv().ok());
+        let receiver = fork(move || other.try_recv().ok());
         time_out(task);
         match receiver.join().unwrap() {
             Some(value) => {
@@ -78,15 +79,15 @@ fn loom_a_rendezvous_that_times_out_keeps_its_value() {
 
 #[test]
 fn loom_closing_wakes_who_waits_in_a_rendezvous() {
-    loom::model(|| {
+    both_first(|| {
         let channel = zero();
         let other = channel.clone();
-        let receiver = thread::spawn(move || other.recv(NEVER));
+        let receiver = fork(move || other.recv(NEVER));
         channel.close();
         assert_eq!(receiver.join().unwrap(), Err(RecvTimeoutError::Disconnected));
         let channel = zero();
         let other = channel.clone();
-        let sender = thread::spawn(move || other.send(7, NEVER));
+        let sender = fork(move || other.send(7, NEVER));
         channel.close();
         assert_eq!(sender.join().unwrap(), Err(SendTimeoutError::Disconnected(7)));
     });
@@ -94,7 +95,7 @@ fn loom_closing_wakes_who_waits_in_a_rendezvous() {
 
 #[test]
 fn loom_a_full_ring_loses_no_sender() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(1);
         send(&*channel, 1);
         let sender = sender(&channel, 2);
@@ -107,10 +108,10 @@ fn loom_a_full_ring_loses_no_sender() {
 
 #[test]
 fn loom_an_empty_ring_loses_no_receiver() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(2);
         let other = channel.clone();
-        let receiver = thread::spawn(move || other.recv(NEVER).unwrap());
+        let receiver = fork(move || other.recv(NEVER).unwrap());
         send(&*channel, 1);
         assert_eq!(receiver.join().unwrap(), 1);
     });
@@ -118,10 +119,10 @@ fn loom_an_empty_ring_loses_no_receiver() {
 
 #[test]
 fn loom_two_senders_take_two_places_of_a_ring() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(2);
         let other = channel.clone();
-        let sender = thread::spawn(move || other.try_send(1).is_ok());
+        let sender = fork(move || other.try_send(1).is_ok());
         assert!(channel.try_send(2).is_ok());
         assert!(sender.join().unwrap());
         assert_eq!(channel.try_recv().unwrap() + channel.try_recv().unwrap(), 3);
@@ -130,10 +131,10 @@ fn loom_two_senders_take_two_places_of_a_ring() {
 
 #[test]
 fn loom_a_ring_keeps_the_order_of_a_sender() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(2);
         let other = channel.clone();
-        let sender = thread::spawn(move || (1..=2).for_each(|value| assert!(other.try_send(value).is_ok())));
+        let sender = fork(move || (1..=2).for_each(|value| assert!(other.try_send(value).is_ok())));
         let first = channel.try_recv();
         sender.join().unwrap();
         match first {
@@ -146,10 +147,10 @@ fn loom_a_ring_keeps_the_order_of_a_sender() {
 
 #[test]
 fn loom_a_send_that_succeeds_beside_a_close_is_received() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(1);
         let other = channel.clone();
-        let sender = thread::spawn(move || match other.try_send(7) {
+        let sender = fork(move || match other.try_send(7) {
             Ok(()) => 1,
             Err(TrySendError::Disconnected(7)) => 0,
             Err(other) => panic!("{other:?}"),
@@ -166,11 +167,11 @@ fn loom_a_send_that_succeeds_beside_a_close_is_received() {
 
 #[test]
 fn loom_a_list_loses_nothing_where_blocks_meet() {
-    loom::model(|| {
+    both_first(|| {
         // Blocks of one slot: every value begins a block and frees one.
         let channel: Arc<Unbounded> = Arc::new(Buffered::new(List::new()));
         let other = channel.clone();
-        let sender = thread::spawn(move || other.try_send(1).is_ok());
+        let sender = fork(move || other.try_send(1).is_ok());
         assert!(channel.try_send(2).is_ok());
         let first = channel.try_recv().unwrap();
         assert!(sender.join().unwrap());
@@ -186,11 +187,11 @@ fn loom_a_list_that_is_dropped_drops_what_is_in_it() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    loom::model(|| {
+    both_first(|| {
         let drops = Arc::new(AtomicUsize::new(0));
         let channel: Arc<Buffered<List<Counted>>> = Arc::new(Buffered::new(List::new()));
         let (other, value) = (channel.clone(), Counted(drops.clone()));
-        let sender = thread::spawn(move || assert!(other.try_send(value).is_ok()));
+        let sender = fork(move || assert!(other.try_send(value).is_ok()));
         assert!(channel.try_send(Counted(drops.clone())).is_ok());
         drop(channel.try_recv());
         sender.join().unwrap();
@@ -262,10 +263,10 @@ fn select<A: Flavor<usize>, B: Flavor<usize>>(a: &A, b: &B) -> (usize, Option<us
 
 #[test]
 fn loom_a_select_takes_each_value_once() {
-    loom::model(|| {
+    both_first(|| {
         let (a, b) = (zero(), bounded(1));
         let (c, d) = (a.clone(), b.clone());
-        let sender = thread::spawn(move || {
+        let sender = fork(move || {
             send(&*d, 2);
             send(&*c, 1);
         });
@@ -279,10 +280,10 @@ fn loom_a_select_takes_each_value_once() {
 
 #[test]
 fn loom_a_select_sees_a_close() {
-    loom::model(|| {
+    both_first(|| {
         let (a, b) = (zero(), bounded(1));
         let (c, d) = (a.clone(), b.clone());
-        let other = thread::spawn(move || {
+        let other = fork(move || {
             c.close();
             send(&*d, 2);
         });
@@ -307,10 +308,10 @@ fn select_send<C: Flavor<usize>>(channel: &C, value: usize) -> Result<(), usize>
 
 #[test]
 fn loom_selects_meet_in_a_rendezvous() {
-    loom::model(|| {
+    both_first(|| {
         let (a, b) = (zero(), zero());
         let c = a.clone();
-        let sender = thread::spawn(move || select_send(&*c, 7));
+        let sender = fork(move || select_send(&*c, 7));
         assert_eq!(select(&*a, &*b), (0, Some(7)));
         assert_eq!(sender.join().unwrap(), Ok(()));
     });
@@ -318,16 +319,16 @@ fn loom_selects_meet_in_a_rendezvous() {
 
 #[test]
 fn loom_a_chosen_send_that_is_given_up_leaves_its_place() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(1);
         let other = channel.clone();
-        let chooser = thread::spawn(move || {
+        let chooser = fork(move || {
             let sending = other.offer().expect("there is room, or it is taken and goes");
             other.abandon(sending);
         });
         let other = channel.clone();
         chooser.join().unwrap();
-        let sender = thread::spawn(move || send(&*other, 1));
+        let sender = fork(move || send(&*other, 1));
         assert_eq!(channel.recv(NEVER), Ok(1));
         sender.join().unwrap();
     });
@@ -335,10 +336,10 @@ fn loom_a_chosen_send_that_is_given_up_leaves_its_place() {
 
 #[test]
 fn loom_a_receiver_waits_for_a_chosen_send() {
-    loom::model(|| {
+    both_first(|| {
         let channel = bounded(1);
         let other = channel.clone();
-        let chooser = thread::spawn(move || select_send(&*other, 7));
+        let chooser = fork(move || select_send(&*other, 7));
         assert_eq!(channel.recv(NEVER), Ok(7));
         assert_eq!(chooser.join().unwrap(), Ok(()));
     });

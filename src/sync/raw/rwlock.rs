@@ -20,7 +20,7 @@
 //! **Biased reading** (BRAVO, Dice and Kogan, ATC 2019). Readers on several processors that count in one word take turns in owning its cache line, which costs tens of
 //! nanoseconds a read. A reader leaves its worker's mark in the word (`last place`) and so sees when the one before it ran elsewhere. When that has happened
 //! [`BIAS_AFTER`] times with no writer in between, the lock becomes *biased*: a reader claims an entry of a global table, chosen by lock and
-//! worker, and writes the lock's address there; the word stays untouched. (40 million reads on two workers, six turns each on a busy machine: 0.25 s at best and 0.47 s in the
+//! worker, and writes the lock's address there; the word stays untouched. (40 million reads on two workers, six turns each on a busy machine: 0.25 s at best and about 0.5 s in the
 //! median, against 0.58 s and 0.63 s in the word.)
 //!
 //! | `bias` | readers | to |
