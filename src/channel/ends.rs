@@ -287,14 +287,6 @@ pub(crate) fn of_clock(clock: Arc<Clock>) -> Receiver<moment::Instant> {
     Receiver { flavor: ReceiverFlavor::Clock(clock, |when| when) }
 }
 
-/// Lets others run if the calling goroutine has had its time slice: every operation that may go on without waiting does this first.
-#[cfg_attr(not(debug_assertions), inline(always))]
-fn safepoint() {
-    if let Some(slot) = crate::routine::slot::current() {
-        sched::safepoint(slot);
-    }
-}
-
 /// `$body` with the channel of the flavor.
 macro_rules! with {
     ($flavor:expr, $kind:ident, $channel:ident => $body:expr $(, $($rest:tt)*)?) => {
@@ -328,7 +320,7 @@ impl<T> Sender<T> {
     /// ```
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        safepoint();
+        sched::pass_safepoint();
         with!(&self.flavor, SenderFlavor, c => c.try_send(message))
     }
 
@@ -359,7 +351,7 @@ impl<T> Sender<T> {
     // Always inlined, as is `recv`: a `ret` between resuming and the next suspension is mispredicted, twice (15 ns), so the switch stands in the caller.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        safepoint();
+        sched::pass_safepoint();
         with!(&self.flavor, SenderFlavor, c => c.send(message, u64::MAX))
             .map_err(|error| SendError(error.into_inner()))
     }
@@ -404,7 +396,7 @@ impl<T> Sender<T> {
     }
 
     fn send_until(&self, message: T, deadline: u64) -> Result<(), SendTimeoutError<T>> {
-        safepoint();
+        sched::pass_safepoint();
         with!(&self.flavor, SenderFlavor, c => c.send(message, deadline))
     }
 
@@ -512,7 +504,7 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        safepoint();
+        sched::pass_safepoint();
         with!(&self.flavor, ReceiverFlavor, c => c.try_recv(),
             ReceiverFlavor::At(at, make) => at.take().map(make).ok_or(TryRecvError::Empty),
             ReceiverFlavor::Tick(tick, make) => tick.take().map(make).ok_or(TryRecvError::Empty),
@@ -590,7 +582,7 @@ impl<T> Receiver<T> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn recv_until(&self, deadline: u64) -> Result<T, RecvTimeoutError> {
-        safepoint();
+        sched::pass_safepoint();
         with!(&self.flavor, ReceiverFlavor, c => c.recv(deadline),
             _ => self.recv_timed(deadline),
         )

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::case::{self, Case, Chosen, Handle, How, Token};
 use super::ends::{Receiver, Sender};
 use super::err::{RecvError, SendError};
+use crate::sched;
 use crate::sys::clock;
 
 /// A receive, with the place for its message.
@@ -109,7 +110,7 @@ fn chosen(cases: &[Case<'_>], choice: Option<(usize, Option<Token>)>) -> Option<
 /// Waits until a case was chosen.
 #[inline(always)]
 pub fn select<const N: usize>(cases: &[Case<'_>; N], biased: bool) -> (usize, Token) {
-    safepoint();
+    sched::pass_safepoint();
     match chosen(cases, case::wait_for(cases, How::taking_part(biased), u64::MAX)) {
         Some(choice) => choice,
         None => unreachable!("a wait without deadline ends with a choice"),
@@ -119,7 +120,7 @@ pub fn select<const N: usize>(cases: &[Case<'_>; N], biased: bool) -> (usize, To
 /// Chooses a case if one is ready.
 #[inline]
 pub fn try_select<const N: usize>(cases: &[Case<'_>; N], biased: bool) -> Option<(usize, Token)> {
-    safepoint();
+    sched::pass_safepoint();
     chosen(cases, case::try_once(cases, How::taking_part(biased)))
 }
 
@@ -129,15 +130,8 @@ pub fn select_timeout<const N: usize>(
     biased: bool,
     timeout: Duration,
 ) -> Option<(usize, Token)> {
-    safepoint();
+    sched::pass_safepoint();
     chosen(cases, case::wait_for(cases, How::taking_part(biased), clock::deadline_after(timeout)))
-}
-
-#[inline(always)]
-fn safepoint() {
-    if let Some(slot) = crate::routine::slot::current() {
-        crate::sched::safepoint(slot);
-    }
 }
 
 /// An index that no case has.

@@ -10,6 +10,7 @@ use super::ends::{Receiver, Sender};
 use super::err::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
+use crate::sched;
 use crate::sys::clock;
 
 /// One operation of a [`Select`].
@@ -139,6 +140,7 @@ impl<'a> Select<'a> {
         &mut self,
         choose: impl FnOnce(&[Case<'_>], How) -> Option<(usize, Option<Token>)>,
     ) -> Option<SelectedOperation<'a>> {
+        sched::pass_safepoint();
         let how = How { biased: self.biased, observe: false };
         let mut place = Place::Inline(MaybeUninit::uninit());
         // One place does for all, since one operation is chosen: the largest.
@@ -182,6 +184,7 @@ impl<'a> Select<'a> {
         &mut self,
         choose: impl FnOnce(&[Case<'_>], How) -> Option<(usize, Option<Token>)>,
     ) -> Option<usize> {
+        sched::pass_safepoint();
         let how = How { biased: self.biased, observe: true };
         let cases: Vec<Case<'_>> = self
             .operations
