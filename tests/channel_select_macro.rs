@@ -868,6 +868,34 @@ fn a_panic_in_an_operand_a_message_or_a_body_passes_through_and_leaves_the_chann
 }
 
 #[test]
+fn room_that_was_given_up_behind_values_comes_back_with_them() {
+    on_all(|| {
+        for cap in [2, 3, 5] {
+            let (s, r) = bounded(cap);
+            let give_up = || select! { send(s, None::<usize>?) -> _ => Some(()), default => Some(()) };
+            for round in 0..3 {
+                s.send(round).unwrap();
+                assert_eq!(give_up(), None);
+                // One more than fits beside the room that is not back yet.
+                par(|p| {
+                    p.go(|| (0..cap).for_each(|n| s.send(10 + n).unwrap()));
+                    settle();
+                    assert_eq!(r.recv(), Ok(round));
+                    for n in 0..cap {
+                        assert_eq!(r.recv_timeout(LONG), Ok(10 + n));
+                    }
+                });
+                assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+                // All of it is there again.
+                (0..cap).for_each(|n| s.try_send(n).unwrap());
+                assert!(s.is_full());
+                assert!(r.try_iter().eq(0..cap));
+            }
+        }
+    });
+}
+
+#[test]
 fn up_to_forty_cases_are_chosen_alike() {
     on_all(|| {
         let all: Vec<_> = (0..40).map(|_| bounded::<usize>(1)).collect();
