@@ -241,7 +241,7 @@ fn a_cancelled_selection_leaves_all_of_its_channels() {
 fn a_cancellation_that_races_a_value_loses_or_wins() {
     on_all(|| {
         for cap in [Some(0), Some(1), None] {
-            for round in 0..100 {
+            for round in 0..300 {
                 let (s, r) = cap.map_or_else(unbounded, bounded);
                 let got = Arc::new(AtomicUsize::new(0));
                 let (inner, flag) = (r.clone(), got.clone());
@@ -278,7 +278,7 @@ fn a_cancellation_that_races_a_value_loses_or_wins() {
 fn a_cancellation_that_races_a_receiver_of_the_value_loses_or_wins() {
     on_all(|| {
         for cap in [0, 1] {
-            for round in 0..100 {
+            for round in 0..300 {
                 let drops = Arc::new(AtomicUsize::new(0));
                 let (s, r) = bounded(cap);
                 for _ in 0..cap {

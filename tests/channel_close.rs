@@ -18,12 +18,11 @@ use greenroutine::channel::{
 };
 use greenroutine::yield_now;
 
+type Close<T> = fn(&Sender<T>, &Receiver<T>);
+
 /// Runs `test` for every kind of channel, closed by either end.
-fn each<T>(test: impl Fn(Sender<T>, Receiver<T>, &dyn Fn(&Sender<T>, &Receiver<T>))) {
-    let by_sender = |s: &Sender<T>, _: &Receiver<T>| s.close();
-    let by_receiver = |_: &Sender<T>, r: &Receiver<T>| r.close();
-    #[allow(clippy::type_complexity, reason = "it is used once")]
-    let closes: [&dyn Fn(&Sender<T>, &Receiver<T>); 2] = [&by_sender, &by_receiver];
+fn each<T>(test: impl Fn(Sender<T>, Receiver<T>, Close<T>)) {
+    let closes: [Close<T>; 2] = [|s, _| s.close(), |_, r| r.close()];
     for close in closes {
         for (s, r) in [unbounded(), bounded(0), bounded(1), bounded(4)] {
             test(s, r, close);
@@ -245,7 +244,7 @@ fn a_done_channel_ends_many() {
 #[test]
 fn a_send_that_returned_ok_is_received_exactly_once() {
     on_all(|| {
-        for seed in 0..30 {
+        for seed in 0..60 {
             each::<(usize, usize)>(|s, r, close| {
                 const SENDERS: usize = 3;
                 let go_on = AtomicUsize::new(0);
@@ -361,7 +360,7 @@ fn closers_that_race_close_it_once() {
 #[test]
 fn a_close_beside_a_rendezvous_leaves_both_sides_in_agreement() {
     on_all(|| {
-        for round in 0..200 {
+        for round in 0..600 {
             let (s, r) = bounded(0);
             let (sent, received) = par(|p| {
                 let sender = p.go(|| match round % 3 {

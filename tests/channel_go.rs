@@ -901,10 +901,7 @@ mod programs {
 
     #[test]
     fn nonblock() {
-        fn exchange<T: Send + PartialEq + std::fmt::Debug + Clone>(cap: usize, value: &T, other: &T)
-        where
-            T: Sync,
-        {
+        fn exchange<T: Send + Sync + PartialEq + std::fmt::Debug + Clone>(cap: usize, value: &T, other: &T) {
             let (s, r) = bounded(cap);
             select! { recv(r) -> _ => unreachable!(), default => {} }
             par(|p| {

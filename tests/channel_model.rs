@@ -165,7 +165,7 @@ impl Pair {
             Selected::Sent(sent) => {
                 let expected = self.model.try_send(self.next);
                 assert_eq!(sent, expected.map_err(|error| SendError(error.into_inner())));
-                assert!(!sent.is_err() || self.model.closed);
+                assert!(sent.is_ok() || self.model.closed);
             }
             Selected::Received(got) => {
                 assert!(self.model.can_recv());

@@ -536,7 +536,7 @@ fn a_biased_selection_takes_the_first_that_is_ready() {
 
 #[test]
 fn a_list_serves_again_and_again() {
-    const COUNT: usize = 500;
+    const COUNT: usize = 1500;
     on_all(|| {
         let (s1, r1) = bounded(0);
         let (s2, r2) = bounded(0);
@@ -688,7 +688,7 @@ fn those_that_both_send_and_receive_meet_in_pairs() {
 
 fn meet_in_pairs(extra: usize) {
     const PAIRS: usize = 22;
-    for _ in 0..4 {
+    for _ in 0..12 {
         let (s, r) = bounded(0);
         let received = AtomicUsize::new(0);
         par(|p| {
@@ -776,7 +776,7 @@ fn a_channel_goes_through_a_channel() {
 
 /// A selection over two channels, of which at every moment at least one is ready, must find one, without waiting.
 fn never_misses(wait: bool) {
-    const COUNT: usize = 300;
+    const COUNT: usize = 2000;
     for make in [|| bounded::<i32>(1), unbounded] {
         let (start_s, start_r) = bounded::<()>(0);
         let (end_s, end_r) = bounded::<()>(0);

@@ -427,8 +427,8 @@ fn cases_are_separated_by_commas_or_blocks() {
             send(
                 s,
                 {
-                    let message = 2;
-                    message
+                    let message = 1;
+                    message + 1
                 },
             ) -> _ => {}
             recv(
@@ -525,7 +525,12 @@ fn the_value_is_that_of_the_body_and_types_are_inferred() {
 }
 
 #[test]
-#[allow(clippy::or_fun_call, clippy::unnecessary_literal_unwrap, reason = "operands of all shapes")]
+#[allow(
+    clippy::or_fun_call,
+    clippy::unnecessary_literal_unwrap,
+    clippy::redundant_closure_call,
+    reason = "operands of all shapes"
+)]
 fn an_operand_is_any_expression_that_derefs_to_a_handle() {
     struct Wrapped<T>(T);
     impl<T> Deref for Wrapped<T> {
@@ -1249,7 +1254,7 @@ fn a_channel_goes_through_a_channel() {
 
 #[test]
 fn a_default_is_taken_only_if_at_one_moment_nothing_was_ready() {
-    const COUNT: usize = 300;
+    const COUNT: usize = 1000;
     on_all(|| {
         for make in [|| bounded::<i32>(1), unbounded] {
             for timeout in [false, true] {

@@ -299,7 +299,7 @@ pub(crate) fn a_clone_keeps_its_side_alive<F: Flavor>() {
 }
 
 pub(crate) fn one_sender_and_one_receiver_keep_the_order<F: Flavor>() {
-    const COUNT: usize = 3000;
+    const COUNT: usize = 10_000;
     let (s, r) = F::make();
     par(|p| {
         p.go(move || {
@@ -316,7 +316,7 @@ pub(crate) fn one_sender_and_one_receiver_keep_the_order<F: Flavor>() {
 }
 
 pub(crate) fn every_value_of_many_senders_reaches_one_of_many_receivers<F: Flavor>() {
-    const COUNT: usize = 500;
+    const COUNT: usize = 1500;
     const EACH: usize = 4;
     let (s, r) = F::make::<usize>();
     let seen: Vec<_> = (0..COUNT).map(|_| AtomicUsize::new(0)).collect();
@@ -338,7 +338,7 @@ pub(crate) fn every_value_of_many_senders_reaches_one_of_many_receivers<F: Flavo
 }
 
 pub(crate) fn each_receiver_sees_each_senders_order<F: Flavor>() {
-    const COUNT: usize = 500;
+    const COUNT: usize = 1500;
     const EACH: usize = 3;
     let (s, r) = F::make();
     let received = par(|p| {
@@ -396,7 +396,7 @@ fn assert_none_overtaken(sent: &[Span], received: &[Span]) {
 }
 
 pub(crate) fn a_send_that_ended_before_another_began_is_received_before_it<F: Flavor>() {
-    const COUNT: usize = 300;
+    const COUNT: usize = 1000;
     const EACH: usize = 3;
     let (s, r) = F::make();
     let clock = AtomicUsize::new(1);
@@ -443,7 +443,7 @@ pub(crate) fn a_send_that_ended_before_another_began_is_received_before_it<F: Fl
 }
 
 pub(crate) fn one_value_through_a_fresh_channel<F: Flavor>() {
-    for n in 0..150 {
+    for n in 0..400 {
         let (s, r) = F::make();
         par(|p| {
             p.go(|| assert_eq!(r.recv(), Ok(n)));
@@ -510,7 +510,7 @@ pub(crate) fn sends_and_receives_with_short_timeouts_lose_nothing<F: Flavor>() {
 
 pub(crate) fn values_are_dropped_once<F: Flavor>() {
     let mut rng = Rng(5);
-    for _ in 0..8 {
+    for _ in 0..20 {
         let (steps, more) = (rng.below(400) as usize, fit::<F>(rng.below(50) as usize));
         let drops = Arc::new(AtomicUsize::new(0));
         let (s, r) = F::make();
@@ -617,7 +617,7 @@ pub(crate) fn a_selection_takes_duplicates_alike<F: Flavor>() {
 }
 
 pub(crate) fn a_channel_goes_through_a_channel<F: Flavor>() {
-    const COUNT: usize = 300;
+    const COUNT: usize = 1000;
     type Value = Box<dyn Any + Send>;
     let (s, r) = F::make::<Value>();
     par(|p| {
@@ -719,7 +719,7 @@ pub(crate) fn debug_names_the_type<F: Flavor>() {
 }
 
 pub(crate) fn a_ping_pong_never_loses_a_wake_up<F: Flavor>() {
-    const ROUNDS: usize = 1000;
+    const ROUNDS: usize = 4000;
     let (ping_s, ping_r) = F::make();
     let (pong_s, pong_r) = F::make();
     par(|p| {
@@ -792,7 +792,7 @@ pub(crate) fn a_timeout_that_is_over_still_takes_what_is_there<F: Flavor>() {
 }
 
 pub(crate) fn a_send_that_returned_is_there_for_try_recv<F: Flavor>() {
-    const COUNT: usize = 500;
+    const COUNT: usize = 2000;
     // As many as fit: then each finds room, and at least its own value or that of one who took it.
     let each = fit::<F>(4);
     let (s, r) = F::make();
@@ -1039,7 +1039,7 @@ pub(crate) fn the_last_receiver_gives_waiting_senders_their_values_back<F: Flavo
 }
 
 pub(crate) fn a_channel_holds_no_more_than_its_capacity<F: Flavor>() {
-    const COUNT: usize = 500;
+    const COUNT: usize = 1500;
     const EACH: usize = 3;
     let cap = F::CAP.expect("a bounded channel");
     let (s, r) = F::make();
