@@ -3,7 +3,8 @@
 //!
 //! The shapes are those of mimalloc-bench, written again in Rust; sizes are scaled to some seconds.
 
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::block::{Block, Subject};
@@ -34,6 +35,41 @@ impl Random {
             0..8 => 8 + (bits >> 8) as usize % 57,
             8..13 => 8 + (bits >> 8) as usize % 249,
             _ => 8 + (bits >> 8) as usize % 1017,
+        }
+    }
+}
+
+/// Batches on their way from one thread to another. Whoever has to wait yields and looks again: threads that sleep and are woken would be most of what is measured, and the faster
+/// allocator, whose threads wait more often, would be the slower one.
+struct Belt<S: Subject> {
+    batches: Mutex<VecDeque<Vec<Block<S>>>>,
+}
+
+impl<S: Subject> Belt<S> {
+    const ROOM: usize = 64;
+
+    fn new() -> Self {
+        Self { batches: Mutex::new(VecDeque::with_capacity(Self::ROOM)) }
+    }
+
+    fn put(&self, batch: Vec<Block<S>>) {
+        loop {
+            let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+            if batches.len() < Self::ROOM {
+                return batches.push_back(batch);
+            }
+            drop(batches);
+            thread::yield_now();
+        }
+    }
+
+    fn take(&self) -> Vec<Block<S>> {
+        loop {
+            let batch = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            match batch {
+                Some(batch) => return batch,
+                None => thread::yield_now(),
+            }
         }
     }
 }
@@ -83,44 +119,36 @@ pub(super) fn larson<S: Subject>(scale: usize) -> u64 {
 /// One thread only makes blocks, another only frees them, in batches of 128 (Lever and Boreham's malloc-test).
 pub(super) fn xmalloc<S: Subject>(scale: usize) -> u64 {
     let batches = 200_000 / scale as u64;
-    let (full, blocks) = mpsc::sync_channel::<Vec<Block<S>>>(32);
-    let maker = thread::spawn(move || {
-        let mut random = Random(1);
-        for _ in 0..batches {
-            let batch = (0..128).map(|_| Block::new(random.size())).collect();
-            full.send(batch).expect("the other side reads to the end");
-        }
+    let belt = Belt::<S>::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random(1);
+            for _ in 0..batches {
+                belt.put((0..128).map(|_| Block::new(random.size())).collect());
+            }
+        });
+        scope.spawn(|| (0..batches).for_each(|_| drop(belt.take())));
     });
-    let freer = thread::spawn(move || blocks.into_iter().for_each(drop));
-    maker.join().expect("workloads do not panic");
-    freer.join().expect("workloads do not panic");
     batches * 128
 }
 
 /// Two threads that each make blocks and free the other's, in batches of 64, with 1,000 batches kept for a while.
 pub(super) fn cross_thread<S: Subject>(scale: usize) -> u64 {
     let batches = 200_000 / scale as u64;
-    let (to_second, from_first) = mpsc::sync_channel::<Vec<Block<S>>>(64);
-    let (to_first, from_second) = mpsc::sync_channel::<Vec<Block<S>>>(64);
-    let side = |seed: u64, out: mpsc::SyncSender<Vec<Block<S>>>, back: mpsc::Receiver<Vec<Block<S>>>| {
-        thread::spawn(move || {
-            let mut random = Random(seed);
-            let mut kept: Vec<Vec<Block<S>>> = (0..1_000).map(|_| Vec::new()).collect();
-            for _ in 0..batches {
-                let batch: Vec<Block<S>> = (0..64).map(|_| Block::new(random.size())).collect();
-                // The other side may have finished first; then the batch is freed here.
-                drop(out.send(batch));
-                if let Ok(received) = back.recv() {
-                    let at = random.below(kept.len());
-                    kept[at] = received;
-                }
-            }
-        })
+    let (first, second) = (Belt::<S>::new(), Belt::<S>::new());
+    let side = |seed: u64, out: &Belt<S>, back: &Belt<S>| {
+        let mut random = Random(seed);
+        let mut kept: Vec<Vec<Block<S>>> = (0..1_000).map(|_| Vec::new()).collect();
+        for _ in 0..batches {
+            out.put((0..64).map(|_| Block::new(random.size())).collect());
+            let at = random.below(kept.len());
+            kept[at] = back.take();
+        }
     };
-    let first = side(1, to_second, from_second);
-    let second = side(2, to_first, from_first);
-    first.join().expect("workloads do not panic");
-    second.join().expect("workloads do not panic");
+    thread::scope(|scope| {
+        scope.spawn(|| side(1, &first, &second));
+        scope.spawn(|| side(2, &second, &first));
+    });
     2 * batches * 64
 }
 
