@@ -153,9 +153,9 @@ impl<B> Buffered<B> {
                 return Err(SendTimeoutError::Disconnected(ManuallyDrop::into_inner(value)));
             }
             let place: *mut ManuallyDrop<T> = &raw mut value;
-            let outcome = self.queue.wait_with(SEND, Wait::ChanSend, deadline, place.cast(), options, |_| {
-                !self.buffer.writable()
-            });
+            let outcome = self
+                .queue
+                .wait_with(SEND, Wait::ChanSend, deadline, place.cast(), options, |_| !self.can(SEND));
             match outcome {
                 Outcome::Answered(MOVED) => return Ok(()),
                 Outcome::Answered(_) => {
@@ -193,9 +193,8 @@ impl<B> Buffered<B> {
                 }
             }
             let data: *mut () = place.as_mut_ptr().cast();
-            let outcome = self
-                .queue
-                .wait_with(RECV, Wait::ChanReceive, deadline, data, options, |_| !self.buffer.readable());
+            let outcome =
+                self.queue.wait_with(RECV, Wait::ChanReceive, deadline, data, options, |_| !self.can(RECV));
             match outcome {
                 // SAFETY: the answer says that the value was put there.
                 Outcome::Answered(_) => return Ok(unsafe { place.assume_init() }),

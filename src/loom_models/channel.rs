@@ -118,6 +118,22 @@ fn loom_an_empty_ring_loses_no_receiver() {
 }
 
 #[test]
+fn loom_one_pop_and_one_push_are_enough_to_wake() {
+    both_first(|| {
+        // Nobody comes again who could make up for a wake-up that was lost.
+        let (full, empty) = (bounded(1), bounded(1));
+        send(&*full, 1);
+        let sender = sender(&full, 2);
+        assert!(matches!(full.try_recv(), Ok(1)));
+        sender.join().unwrap();
+        let other = empty.clone();
+        let receiver = fork(move || other.recv(NEVER).unwrap());
+        assert!(empty.try_send(3).is_ok());
+        assert_eq!(receiver.join().unwrap(), 3);
+    });
+}
+
+#[test]
 fn loom_two_senders_take_two_places_of_a_ring() {
     both_first(|| {
         let channel = bounded(2);
