@@ -307,3 +307,32 @@ fn a_thread_that_ends_while_it_is_answered_leaves_the_channel_usable() {
         assert_eq!(receiver.join().unwrap(), Ok(5));
     });
 }
+
+#[test]
+fn a_sender_and_a_receiver_elsewhere_never_both_sleep() {
+    const COUNT: usize = 2000;
+    // Both sides are about to wait all the time, and each looks just when the other one comes: a missing fence shows here.
+    let places = places();
+    thread::scope(|scope| {
+        for (from, to) in [(0, 1), (0, 2), (1, 0), (5, 0), (1, 4), (3, 3), (0, 0)] {
+            for cap in [1, 2] {
+                let (s, r) = bounded(cap);
+                start(scope, places[from].as_ref(), move || (0..COUNT).for_each(|n| s.send(n).unwrap()));
+                let receiver = start(scope, places[to].as_ref(), move || {
+                    for n in 0..COUNT {
+                        if n % 8 < 4 {
+                            // Takes its time between the look and the receive.
+                            let mut sel = Select::new();
+                            sel.recv(&r);
+                            assert_eq!(sel.ready(), 0);
+                            assert_eq!(sel.select().recv(&r), Ok(n));
+                        } else {
+                            assert_eq!(r.recv(), Ok(n));
+                        }
+                    }
+                });
+                receiver.join().unwrap();
+            }
+        }
+    });
+}
