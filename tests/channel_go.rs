@@ -505,8 +505,8 @@ mod selecting {
                 let found = par(|p| {
                     let other = p.go(|| {
                         select! {
-                            recv(r1) -> _ => true,
                             recv(r2) -> _ => true,
+                            recv(r1) -> _ => true,
                             default => false,
                         }
                     });

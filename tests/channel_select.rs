@@ -413,6 +413,19 @@ fn removed_operations_are_not_selected_and_their_numbers_not_used_again() {
         assert_eq!(oper.recv(&r3), Ok(3));
         sel.remove(three);
         assert!(sel.try_select().is_err() && sel.try_ready().is_err());
+        // The others keep their order.
+        let all: Vec<_> = (0..4).map(|_| bounded(1)).collect();
+        let mut sel = Select::new_biased();
+        for (s, r) in &all {
+            s.send(()).unwrap();
+            sel.recv(r);
+        }
+        sel.remove(0);
+        for (n, (_, r)) in all.iter().enumerate().skip(1) {
+            let oper = sel.select();
+            assert_eq!(oper.index(), n);
+            assert_eq!(oper.recv(r), Ok(()));
+        }
     });
 }
 
@@ -464,12 +477,24 @@ fn completing_with_another_handle_ends_badly() {
 #[test]
 fn an_operation_that_is_not_completed_panics() {
     on_all(|| {
-        let (s, _r) = bounded::<i32>(1);
+        let (s, r) = bounded(1);
         let mut sel = Select::new();
         sel.send(&s);
         let payload = catch_unwind(AssertUnwindSafe(|| drop(sel.select()))).unwrap_err();
         let text = payload.downcast_ref::<&str>().copied().unwrap_or_default();
         assert_eq!(text, "dropped `SelectedOperation` without completing the operation");
+        // Its room is free again.
+        assert_eq!(s.try_send(1), Ok(()));
+        assert_eq!(r.try_recv(), Ok(1));
+        // And a receiver that was promised the message goes on waiting.
+        let (s, r) = bounded(0);
+        par(|p| {
+            p.go(|| assert_eq!(r.recv(), Ok(2)));
+            let mut sel = Select::new();
+            sel.send(&s);
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(sel.select()))).is_err());
+            s.send(2).unwrap();
+        });
     });
 }
 
@@ -784,7 +809,8 @@ fn never_misses(wait: bool) {
         par(|p| {
             p.go(|| {
                 let mut sel = Select::new();
-                let all = [&r1, &r2];
+                // The second first: a look at each in turn finds neither if the other task moves in between.
+                let all = [&r2, &r1];
                 for r in all {
                     sel.recv(r);
                 }

@@ -901,6 +901,45 @@ fn room_that_was_given_up_behind_values_comes_back_with_them() {
 }
 
 #[test]
+fn room_that_is_given_up_goes_to_one_that_waits_for_it() {
+    on_all(|| {
+        // A sender that waits for it.
+        let (s, r) = bounded(1);
+        par(|p| {
+            let s = &s;
+            let give_up = || -> Option<()> {
+                select! {
+                    send(s, {
+                        p.go(move || s.send(5).unwrap());
+                        settle();
+                        None?
+                    }) -> _ => unreachable!(),
+                }
+            };
+            assert_eq!(give_up(), None);
+            assert_eq!(r.recv(), Ok(5));
+        });
+        // A receiver that waits for a value behind it.
+        let (s, r) = bounded(2);
+        par(|p| {
+            let r = &r;
+            let give_up = || -> Option<()> {
+                select! {
+                    send(s, {
+                        s.send(6).unwrap();
+                        p.go(move || assert_eq!(r.recv(), Ok(6)));
+                        settle();
+                        None?
+                    }) -> _ => unreachable!(),
+                }
+            };
+            assert_eq!(give_up(), None);
+        });
+        assert!(r.is_empty());
+    });
+}
+
+#[test]
 fn up_to_forty_cases_are_chosen_alike() {
     on_all(|| {
         let all: Vec<_> = (0..40).map(|_| bounded::<usize>(1)).collect();
@@ -1265,16 +1304,17 @@ fn a_default_is_taken_only_if_at_one_moment_nothing_was_ready() {
                         for _ in 0..COUNT {
                             start_s.send(()).unwrap();
                             s1.send(1).unwrap();
+                            // The second first: a look at each in turn finds neither if the other task moves in between.
                             if timeout {
                                 select! {
-                                    recv(r1) -> value => assert_eq!(value, Ok(1)),
                                     recv(r2) -> value => assert_eq!(value, Ok(1)),
+                                    recv(r1) -> value => assert_eq!(value, Ok(1)),
                                     default(Duration::ZERO) => unreachable!("one of them was ready all the time"),
                                 }
                             } else {
                                 select! {
-                                    recv(r1) -> value => assert_eq!(value, Ok(1)),
                                     recv(r2) -> value => assert_eq!(value, Ok(1)),
+                                    recv(r1) -> value => assert_eq!(value, Ok(1)),
                                     default => unreachable!("one of them was ready all the time"),
                                 }
                             }
