@@ -209,8 +209,8 @@ fn one_that_waits_in_a_selection_makes_the_other_side_ready() {
                 assert_eq!(oper.index(), recv);
                 assert_eq!(oper.recv(&r1), Ok(7));
             });
-            wait_until(|| receives(&[&r2]).try_ready().is_ok());
-            assert_eq!(sends(&[&s1]).try_ready(), Ok(0));
+            wait_until(|| receives(&[&r2]).try_ready() == Ok(0));
+            wait_until(|| sends(&[&s1]).try_ready() == Ok(0));
             assert_eq!(s1.try_send(7), Ok(()));
             assert_eq!(r2.try_recv(), Err(TryRecvError::Empty));
         });

@@ -801,17 +801,17 @@ fn a_channel_goes_through_a_channel() {
 
 /// A selection over two channels, of which at every moment at least one is ready, must find one, without waiting.
 fn never_misses(wait: bool) {
-    const COUNT: usize = 2000;
+    const COUNT: usize = 1000;
     for make in [|| bounded::<i32>(1), unbounded] {
         let (start_s, start_r) = bounded::<()>(0);
         let (end_s, end_r) = bounded::<()>(0);
-        let ((s1, r1), (s2, r2)) = (make(), make());
+        let ((s1, r1), (s2, r2), (_s, quiet)) = (make(), make(), make());
         par(|p| {
             p.go(|| {
                 let mut sel = Select::new();
-                // The second first: a look at each in turn finds neither if the other task moves in between.
-                let all = [&r2, &r1];
-                for r in all {
+                // The second first, and others in between: a look at each in turn finds none if the other task moves meanwhile.
+                let all: Vec<_> = [&r2].into_iter().chain([&quiet; 60]).chain([&r1]).collect();
+                for r in &all {
                     sel.recv(r);
                 }
                 for _ in 0..COUNT {
