@@ -421,16 +421,19 @@ impl<T> Sender<T> {
 
     /// Whether the channel holds no message; one without capacity never does.
     pub fn is_empty(&self) -> bool {
+        sched::pass_safepoint();
         with!(&self.flavor, SenderFlavor, c => Flavor::<T>::is_empty(&**c))
     }
 
     /// Whether the channel is full; one without capacity always is.
     pub fn is_full(&self) -> bool {
+        sched::pass_safepoint();
         with!(&self.flavor, SenderFlavor, c => Flavor::<T>::is_full(&**c))
     }
 
     /// Messages in the channel.
     pub fn len(&self) -> usize {
+        sched::pass_safepoint();
         with!(&self.flavor, SenderFlavor, c => Flavor::<T>::len(&**c))
     }
 
@@ -638,6 +641,7 @@ impl<T> Receiver<T> {
 
     /// Whether the channel is full; one without capacity always is.
     pub fn is_full(&self) -> bool {
+        sched::pass_safepoint();
         with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::is_full(&**c),
             ReceiverFlavor::Never => true,
             _ => !self.is_empty(),
@@ -646,6 +650,7 @@ impl<T> Receiver<T> {
 
     /// Messages in the channel.
     pub fn len(&self) -> usize {
+        sched::pass_safepoint();
         with!(&self.flavor, ReceiverFlavor, c => Flavor::<T>::len(&**c),
             _ => usize::from(self.due() <= clock::now_ns()),
         )

@@ -140,32 +140,29 @@ impl At {
 /// A message every `period`. Ticks that nobody takes in time are dropped: the next is due a period after the last was taken, or due.
 pub(super) struct Tick {
     start: Instant,
-    start_ns: u64,
     period: u64,
-    /// When the next message is due, after `start_ns`.
+    /// When the next message is due, in nanoseconds after `start`.
     next: AtomicU64,
 }
 
 impl Tick {
     pub(super) fn new(period: Duration) -> Self {
         let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        Self {
-            start: clock::instant_now(),
-            start_ns: clock::now_ns(),
-            period: nanos,
-            next: AtomicU64::new(nanos),
-        }
+        Self { start: clock::instant_now(), period: nanos, next: AtomicU64::new(nanos) }
     }
 
     pub(super) fn due(&self) -> u64 {
-        self.start_ns.saturating_add(self.next.load(Ordering::SeqCst))
+        // By one clock, which `take` reads too: two readings at the start could be apart by a preemption.
+        let next = Duration::from_nanos(self.next.load(Ordering::SeqCst));
+        self.start.checked_add(next).map_or(u64::MAX, clock::of_instant)
     }
 
     /// The message that is due, if there is one: the time it was due at.
     pub(super) fn take(&self) -> Option<Instant> {
         loop {
             let next = self.next.load(Ordering::SeqCst);
-            let now = clock::now_ns() - self.start_ns;
+            let now = clock::instant_now().saturating_duration_since(self.start);
+            let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
             if now < next {
                 return None;
             }
