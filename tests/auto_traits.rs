@@ -4,6 +4,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use greenroutine::net::{
+    Incoming, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixIncoming, UnixListener, UnixStream,
+};
 use greenroutine::runtime::{self, OsThreadGuard, Runtime};
 use greenroutine::sync::{
     Barrier, BarrierWaitResult, Condvar, ErrGroup, Lazy, MappedMutexGuard, Mutex, MutexGuard, Once, OnceCell,
@@ -118,6 +121,21 @@ fn keys_are_shared_whatever_the_value() {
         LocalKey<u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
         LocalKey<Bound>: Send Sync Unpin UnwindSafe RefUnwindSafe;
         LocalKey<Pinned>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// As std's: one reads while another writes. A call that panics has changed nothing but what it was to change.
+#[test]
+fn sockets_are_shared() {
+    pins! {
+        TcpListener: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        TcpStream: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        UdpSocket: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        UnixListener: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        UnixStream: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        UnixDatagram: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        Incoming<'static>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        UnixIncoming<'static>: Send Sync Unpin UnwindSafe RefUnwindSafe;
     }
 }
 

@@ -23,6 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Public as `time`, with `moment`.
     ("alarm", &["channel", "go", "moment", "sched", "routine", "base", "sys"]),
     ("context", &["alarm", "channel", "go", "moment", "base"]),
+    // `time` is the public name of `moment`, in signatures that users read.
+    ("net", &["moment", "sched", "routine", "base", "sys"]),
     (
         "diag",
         &[

@@ -15,16 +15,17 @@
 //!
 //! | rank | lock | held while taking |
 //! | --- | --- | --- |
-//! | `API` 0 | a context's children, a timer's function | `WAITERS` |
+//! | `API` 0 | a context's children, a timer's function, where a descriptor is registered | `SOURCES`, `WAITERS` |
 //! | `RUNTIME` 1 | a runtime's lists of workers and threads | everything below |
 //! | `TIMERS` 2 | one worker's timer heap | nothing |
 //! | `JOIN` 3 | the waker of one join cell | nothing |
-//! | `WAITERS` 4 | the waiters of one channel or lock | nothing |
-//! | `STACKS` 5 | the shared stack lists | `META` |
-//! | `META` 6 | the shared cell lists | the heap's |
-//! | `HEAP_RECORDS` 7 | the heap's thread records without a thread | the two below |
-//! | `HEAP_CENTRAL` 8 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
-//! | `HEAP_PAGES` 9 | the heap's page runs | nothing |
+//! | `SOURCES` 4 | the descriptors of one poller | `WAITERS` |
+//! | `WAITERS` 5 | the waiters of one channel, lock or descriptor | nothing |
+//! | `STACKS` 6 | the shared stack lists | `META` |
+//! | `META` 7 | the shared cell lists | the heap's |
+//! | `HEAP_RECORDS` 8 | the heap's thread records without a thread | the two below |
+//! | `HEAP_CENTRAL` 9 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
+//! | `HEAP_PAGES` 10 | the heap's page runs | nothing |
 //!
 //! The crate's heap is the program's allocator, so what any of the upper locks guards may allocate under it: the heap's ranks are the last. Its
 //! locks are of another make ([`super::early_lock`]).
@@ -38,7 +39,7 @@ use std::ops::{Deref, DerefMut};
 /// The order in which locks may be taken: only upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// A context's children, a timer's function.
+    /// A context's children, a timer's function, where a descriptor is registered.
     Api = 0,
     /// A runtime's lists of workers and threads.
     Runtime = 1,
@@ -46,18 +47,20 @@ pub(crate) enum Rank {
     Timers = 2,
     /// The waker of one join cell.
     Join = 3,
-    /// The waiters of one channel or lock.
-    Waiters = 4,
+    /// The descriptors of one poller.
+    Sources = 4,
+    /// The waiters of one channel, lock or descriptor.
+    Waiters = 5,
     /// The shared stack lists.
-    Stacks = 5,
+    Stacks = 6,
     /// The shared cell lists.
-    Meta = 6,
+    Meta = 7,
     /// The heap's thread records without a thread.
-    HeapRecords = 7,
+    HeapRecords = 8,
     /// The heap's collected spans that no cache holds.
-    HeapCentral = 8,
+    HeapCentral = 9,
     /// The heap's page runs.
-    HeapPages = 9,
+    HeapPages = 10,
 }
 
 const FREE: u32 = 0;

@@ -71,6 +71,14 @@ pub(crate) enum Wait {
     Blocking = 17,
     /// `block_on`: a future's waker.
     Await = 18,
+    /// Something to read from a socket.
+    NetRead = 19,
+    /// Room to write to a socket.
+    NetWrite = 20,
+    /// A connection to accept.
+    Accept = 21,
+    /// The end of connecting.
+    Connect = 22,
 }
 
 impl Wait {
@@ -101,6 +109,10 @@ impl Wait {
             16 => "singleflight wait",
             17 => "blocking",
             18 => "await",
+            19 => "net read",
+            20 => "net write",
+            21 => "accept",
+            22 => "connect",
             _ => "wait",
         }
     }

@@ -15,6 +15,7 @@ use super::config::Config;
 use super::idle::{CAPACITY, Idle};
 use super::inbox::Inbox;
 use super::monitor::Monitor;
+use super::poller::Poller;
 use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
@@ -43,6 +44,8 @@ pub(crate) struct WorkerShared {
     /// Goroutines that have not started, in free mode started ones too: the worker's first, then any thief's.
     pub(crate) fresh: CachePadded<Biased<Task>>,
     pub(crate) timers: TimerQueue,
+    /// Made when a goroutine on it first waits for a descriptor; then it sleeps there.
+    pub(super) poller: OnceLock<Arc<Poller>>,
     /// The goroutine to run next: the owner's in home mode, anybody's to take in free mode while the owner is stuck.
     pub(crate) next: AtomicPtr<Task>,
     /// The goroutine that runs now, for dumps and for the report of a stuck worker.

@@ -19,6 +19,7 @@
 //! | `blocking` | threads for what would keep a worker |
 //! | `waitq` | the wait queue of all channels and locks |
 //! | `panics` | std's panic count belongs to goroutines, not to threads |
+//! | `poller`, `source` | which descriptors are ready, and who waits for one |
 //! | `timers` | arm, cancel, fire |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
 //! | `thread` | plain threads as waiters |
@@ -33,8 +34,10 @@ pub(crate) mod inbox;
 pub(crate) mod monitor;
 pub(crate) mod panics;
 pub(crate) mod park;
+pub(crate) mod poller;
 pub(crate) mod queue;
 pub(crate) mod ready;
+pub(crate) mod source;
 pub(crate) mod spawn;
 pub(crate) mod spin;
 pub(crate) mod steal;

@@ -1,4 +1,4 @@
-//! The monitor thread: sees workers that have not switched for 10 ms (or for 1 ms beside an overdue timer), asks their goroutines to yield, has spares serve what is not
+//! The monitor thread: sees workers that have not switched for 10 ms (or for 1 ms beside an overdue timer), asks their goroutines to yield, polls descriptors for workers that do not come to it, has spares serve what is not
 //! bound to them, and gives back stacks and heap memory that a burst left behind.
 //!
 //! It looks every 2.5 ms while any worker is awake and sleeps for good when all are asleep, after it has trimmed: an idle
@@ -102,6 +102,7 @@ fn run(weak: &Weak<Core>) {
         }
         let now = clock::now_ns();
         let look_at = core.check_workers(&mut seen, now);
+        core.poll_for_late(now);
         if now >= trim_at {
             trim_at = now + TRIM_NS;
             arena::trim(false);
@@ -133,7 +134,7 @@ fn sleep_while_idle(core: &Core) {
 impl Core {
     /// Whether no worker runs or searches.
     fn all_asleep(&self) -> bool {
-        self.workers().all(|w| w.state.load(Ordering::SeqCst) == state::SLEEPING)
+        self.workers().all(|w| w.state.load(Ordering::SeqCst) & !state::POLLING == state::SLEEPING)
     }
 
     /// One look at all workers. Returns when to look again.

@@ -16,7 +16,7 @@ use super::worker::{Role, Worker, notify_search, state};
 use crate::arch;
 use crate::base::fence;
 use crate::routine::TaskRef;
-use crate::sys::{clock, futex};
+use crate::sys::clock;
 
 /// How long a look at the victims ages what they have.
 const AGE_NS: u64 = 3_000;
@@ -135,10 +135,11 @@ impl Worker {
         }
     }
 
-    /// Work that is this worker's alone: inbox, timers, queues.
+    /// Work that is this worker's alone: inbox, timers, descriptors, queues.
     fn own_work(&self) -> Option<TaskRef> {
         self.drain_inbox();
         self.fire_timers();
+        self.poll_ready();
         self.pick_own()
     }
 
@@ -240,11 +241,12 @@ impl Worker {
 
     fn doze(&self) {
         let state = &self.shared.state;
-        state.store(state::DOZING, Ordering::SeqCst);
+        let dozing = self.asleep(state::DOZING);
+        state.store(dozing, Ordering::SeqCst);
         // After the store: whoever pushes to the inbox now sees it and wakes us.
         if self.shared.inbox.is_empty() {
             let deadline = (clock::now_ns() + DOZE_NS).min(self.shared.timers.next_deadline());
-            futex::wait(state, state::DOZING, deadline);
+            self.nap(dozing, deadline);
         }
         state.store(state::RUNNING, Ordering::SeqCst);
     }
@@ -291,10 +293,11 @@ impl Worker {
                 return Some(task);
             }
         }
-        if self.free
-            && let Some(task) = self.steal_waiting_next()
-        {
-            return Some(task);
+        if self.free {
+            if let Some(task) = self.steal_waiting_next() {
+                return Some(task);
+            }
+            self.poll_for_busy();
         }
         self.pop_injector()
     }
@@ -360,7 +363,8 @@ impl Worker {
         let shared = &*self.shared;
         let in_mask = shared.role != Role::Dedicated;
         let new_work = in_mask && self.takes_new_work();
-        shared.state.store(state::SLEEPING, Ordering::SeqCst);
+        let asleep = self.asleep(state::SLEEPING);
+        shared.state.store(asleep, Ordering::SeqCst);
         if new_work {
             self.core.idle.begin_sleep(shared.index);
         }
@@ -368,14 +372,15 @@ impl Worker {
         fence::heavy();
         let stop = self.core.stop.load(Ordering::SeqCst);
         let busy = stop
+            || asleep != self.asleep(state::SLEEPING)
             || !shared.inbox.is_empty()
             || (new_work && (!self.core.injector.is_empty() || self.has_unwatched_victim()))
             || (new_work != (in_mask && self.takes_new_work()));
         if !busy {
             count(&shared.counters.sleeps);
             let deadline = self.sleep_deadline(new_work);
-            while shared.state.load(Ordering::SeqCst) == state::SLEEPING {
-                if !futex::wait(&shared.state, state::SLEEPING, deadline) {
+            while shared.state.load(Ordering::SeqCst) == asleep {
+                if !self.nap(asleep, deadline) {
                     break;
                 }
             }

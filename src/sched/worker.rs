@@ -10,8 +10,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Steal;
 
@@ -20,6 +20,7 @@ use super::core::{Core, Counters, WorkerShared, count};
 use super::inbox::Inbox;
 use super::panics;
 use super::park::{self, ParkOp};
+use super::poller;
 use super::queue::Fifo;
 use super::steal::{Loot, Watched};
 use super::timers::TimerQueue;
@@ -30,7 +31,7 @@ use crate::routine::cell::MORE_HANDOFF;
 use crate::routine::slot::{DONE, Ended, YIELD};
 use crate::routine::{Kind, Slot, SlotRef, Task, TaskRef, body, slot};
 use crate::stack::{self, arena, commit};
-use crate::sys::{self, clock, futex};
+use crate::sys::{self, clock};
 
 /// Values of `WorkerShared::state`.
 pub(crate) mod state {
@@ -44,6 +45,8 @@ pub(crate) mod state {
     pub(crate) const NOTIFIED: u32 = 3;
     /// Woken to search, with the searching token in its name.
     pub(crate) const SEARCH: u32 = 4;
+    /// Beside `SLEEPING` or `DOZING`: in the worker's poller and not on the futex.
+    pub(crate) const POLLING: u32 = 8;
 }
 
 /// What a worker is for.
@@ -135,6 +138,7 @@ pub(crate) fn start(
         inbox: CachePadded::new(Inbox::new()),
         fresh: CachePadded::new(Biased::new(queue_name())),
         timers: TimerQueue::new(),
+        poller: OnceLock::new(),
         next: AtomicPtr::new(ptr::null_mut()),
         running: AtomicPtr::new(ptr::null_mut()),
         counters: CachePadded::new(Counters::default()),
@@ -178,9 +182,9 @@ fn queue_name() -> u32 {
 pub(crate) fn notify(shared: &WorkerShared) {
     // SeqCst: pairs with the worker's SeqCst store of its state and loads of its queues (PROTOCOLS.md, "Sleep").
     let mut now = shared.state.load(Ordering::SeqCst);
-    while now == state::SLEEPING || now == state::DOZING {
+    while matches!(now & !state::POLLING, state::SLEEPING | state::DOZING) {
         match shared.state.compare_exchange(now, state::NOTIFIED, Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => return futex::wake(&shared.state, 1),
+            Ok(was) => return poller::wake_sleeper(shared, was),
             Err(other) => now = other,
         }
     }
@@ -188,8 +192,8 @@ pub(crate) fn notify(shared: &WorkerShared) {
 
 /// Wakes a sleeper that `Idle::take_sleeper` has taken.
 pub(crate) fn notify_search(shared: &WorkerShared) {
-    shared.state.store(state::SEARCH, Ordering::SeqCst);
-    futex::wake(&shared.state, 1);
+    let was = shared.state.swap(state::SEARCH, Ordering::SeqCst);
+    poller::wake_sleeper(shared, was);
 }
 
 impl Worker {
@@ -237,6 +241,7 @@ impl Worker {
         if self.shared.role == Role::Dedicated {
             self.core.forget_dedicated(&self.shared);
         }
+        self.end_polling();
         self.stacks.flush();
         self.cells.flush();
     }
@@ -298,7 +303,11 @@ impl Worker {
                 self.shared.timers.fire(now, |task| self.ready_tail(task));
             }
         }
-        if tick.is_multiple_of(61) && self.takes_new_work() { self.pop_injector() } else { None }
+        if !tick.is_multiple_of(61) {
+            return None;
+        }
+        self.poll_ready_now_and_then();
+        if self.takes_new_work() { self.pop_injector() } else { None }
     }
 
     pub(super) fn drain_inbox(&self) {

@@ -11,14 +11,18 @@
 //! | `futex` | sleep until a word changes |
 //! | `clock` | monotonic nanoseconds |
 //! | `thread` | thread names, timer slack, the process-wide barrier |
+//! | `epoll` | readiness of descriptors |
+//! | `socket` | sockets: what std has no function for |
 //! | `limits` | what this kernel and its settings allow: what `doctor` prints |
 
 pub(crate) mod clock;
+pub(crate) mod epoll;
 pub(crate) mod error;
 pub(crate) mod futex;
 pub(crate) mod limits;
 pub(crate) mod mem;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod thread;
 
 pub(crate) use error::OsError;
