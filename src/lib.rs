@@ -49,7 +49,7 @@
 //! | 2 | `stack`, `timer`, `heap` | 0, 1 |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
-//! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync`, `net`, `interop` | 0 to 4, and each other where listed |
+//! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync`, `net`, `fs`, `io`, `interop` | 0 to 4, and each other where listed |
 //! | 6 | `diag`, `runtime` | all |
 //!
 //! # Glossary
@@ -99,6 +99,10 @@ mod timer;
 pub mod channel;
 #[cfg(not(loom))]
 pub mod context;
+#[cfg(not(loom))]
+pub mod fs;
+#[cfg(not(loom))]
+pub mod io;
 #[cfg(not(loom))]
 pub mod net;
 #[cfg(not(loom))]

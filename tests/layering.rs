@@ -25,6 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("context", &["alarm", "channel", "go", "moment", "base"]),
     // `time` is the public name of `moment`, in signatures that users read.
     ("net", &["moment", "sched", "routine", "base", "sys"]),
+    ("fs", &["sched", "sys"]),
+    ("io", &["sched"]),
     (
         "diag",
         &[

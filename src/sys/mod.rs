@@ -13,11 +13,13 @@
 //! | `thread` | thread names, timer slack, the process-wide barrier |
 //! | `epoll` | readiness of descriptors |
 //! | `socket` | sockets: what std has no function for |
+//! | `file` | files: what is in memory already |
 //! | `limits` | what this kernel and its settings allow: what `doctor` prints |
 
 pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod error;
+pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod limits;
 pub(crate) mod mem;
