@@ -50,7 +50,7 @@
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
 //! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync`, `net`, `fs`, `io`, `interop` | 0 to 4, and each other where listed |
-//! | 6 | `diag`, `runtime` | all |
+//! | 6 | `diag`, `runtime`, `testing` | all |
 //!
 //! # Glossary
 //!
@@ -109,6 +109,8 @@ pub mod net;
 pub mod runtime;
 #[cfg(not(loom))]
 pub mod sync;
+#[cfg(not(loom))]
+pub mod testing;
 #[cfg(not(loom))]
 pub mod time {
     //! Time: sleeping, timers, tickers. [`channel::after`](crate::channel::after) and its kin are crossbeam's timers, on std's clock; these are Go's, on the runtime's.

@@ -41,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sys", "arch",
         ],
     ),
+    ("testing", &["runtime", "diag", "go", "moment", "sched", "base", "sys"]),
     // A crate of its own: `crate::` there names its own modules, the library is `greenroutine::`.
     ("bin", &[]),
 ];

@@ -188,7 +188,6 @@ where
     let call: Arc<Call> = Arc::new(Lock::new(Rank::Api, Some(Box::new(f))));
     let (waits, waiting) = (clock.clone(), call.clone());
     go(move || {
-        let due = of_clock(waits.clone());
         loop {
             // Set anew, it wakes us; stopped, too, and then there is nothing to call any more.
             waits.wait_for_change_or_due();
@@ -196,7 +195,8 @@ where
             if function.is_none() {
                 return;
             }
-            if due.try_recv().is_ok() {
+            // Not by a receiver: its calls may yield, and the lock is the thread's.
+            if waits.take().is_some() {
                 let f = function.take();
                 drop(function);
                 if let Some(f) = f {

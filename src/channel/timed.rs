@@ -49,7 +49,7 @@ impl Clock {
     }
 
     /// The message, if it is due: the time it was due at. Later ones that are due already are dropped.
-    pub(super) fn take(&self) -> Option<moment::Instant> {
+    pub(crate) fn take(&self) -> Option<moment::Instant> {
         loop {
             let due = self.due();
             let now = clock::now_ns();

@@ -172,6 +172,9 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    if sched::working_for().is_some_and(|from| from.seeded.is_some() && !Arc::ptr_eq(&from, core)) {
+        panic!("{}", sched::seeded::refused("another runtime"));
+    }
     let result = scope(|s| match s.spawn(f, Some(core), site) {
         Ok(handle) => handle.join(),
         Err(error) => panic!("{error}"),
@@ -179,7 +182,10 @@ where
     match result {
         Ok(value) => value,
         Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-        Err(error) => panic!("the goroutine of `run` has no result: {error}"),
+        Err(error) => match core.deadlock() {
+            Some(report) if error.is_cancelled() => panic!("{report}"),
+            _ => panic!("the goroutine of `run` has no result: {error}"),
+        },
     }
 }
 

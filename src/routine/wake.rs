@@ -79,6 +79,8 @@ pub(crate) enum Wait {
     Accept = 21,
     /// The end of connecting.
     Connect = 22,
+    /// `testing::settle`: the others, until they wait too.
+    Settle = 40,
 }
 
 impl Wait {
@@ -113,6 +115,7 @@ impl Wait {
             20 => "net write",
             21 => "accept",
             22 => "connect",
+            40 => "settle",
             _ => "wait",
         }
     }

@@ -269,7 +269,8 @@ pub fn workers() -> usize {
     ambient().config.workers
 }
 
-/// Runs `f` as the main goroutine of the global runtime and returns its result. `f` may borrow.
+/// Runs `f` as the main goroutine of the global runtime and returns its result. `f` may borrow. Inside of [`testing::run`](crate::testing::run) that run stands for the
+/// global runtime.
 ///
 /// # Blocking
 ///
@@ -292,8 +293,9 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    match sched::ambient::global() {
-        Ok(core) => task::run_on(core, f, Location::caller()),
+    let seeded = sched::working_for().filter(|core| core.seeded.is_some());
+    match seeded.map_or_else(|| sched::ambient::global().cloned(), Ok) {
+        Ok(core) => task::run_on(&core, f, Location::caller()),
         Err(error) => panic!("{error}"),
     }
 }

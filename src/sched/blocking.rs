@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::core::Core;
 use super::park::{Commit, ParkOp, block_on, check_cancelled};
 use super::ready::ready;
+use super::seeded;
 use super::thread;
 use super::worker::of_slot;
 use crate::base::lock::{Lock, Rank};
@@ -183,6 +184,9 @@ where
     check_cancelled(slot.task());
     // SAFETY: we run on the slot, and the reference ends here.
     let core = unsafe { of_slot(slot) }.core.clone();
+    if core.seeded.is_some() {
+        panic!("{}", seeded::refused("blocking"));
+    }
     if !Pool::prepare(&core) {
         return f();
     }

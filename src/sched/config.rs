@@ -31,6 +31,17 @@ pub(crate) struct Config {
     pub(crate) free_migration: bool,
     /// Whether to say on standard error, once a worker, that a goroutine keeps it busy.
     pub(crate) report_stuck: bool,
+    /// Whether all choices of the one worker are drawn from the seed, and then whether what happens is written down.
+    pub(crate) seeded: Option<Log>,
+}
+
+/// Whether a seeded run is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// It is.
+    Kept,
+    /// It is not.
+    None,
 }
 
 impl Config {
@@ -45,6 +56,7 @@ impl Config {
             seed: 0x5EED,
             free_migration: false,
             report_stuck: false,
+            seeded: None,
         }
     }
 

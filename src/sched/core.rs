@@ -16,11 +16,12 @@ use super::idle::{CAPACITY, Idle};
 use super::inbox::Inbox;
 use super::monitor::Monitor;
 use super::poller::Poller;
+use super::seeded::Seeded;
 use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
 use crate::base::{CachePadded, fence as fences, meta};
-use crate::routine::{Kind, SlotRef, Task, TaskRef, body, slot};
+use crate::routine::{Kind, SlotRef, Task, TaskRef, body, cell, slot};
 use crate::stack::{self, arena, geometry};
 use crate::sys::mem::GuardMode;
 use crate::sys::{clock, futex};
@@ -106,6 +107,10 @@ pub(crate) struct Core {
     all_ended: AtomicU32,
     pub(crate) monitor: Monitor,
     pub(crate) pool: Pool,
+    /// Of a runtime whose one worker makes all choices from a seed.
+    pub(crate) seeded: Option<Box<Seeded>>,
+    /// All goroutines wait for ever: the report of it, for `run`.
+    deadlock: Lock<Option<String>>,
     threads: Lock<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -132,14 +137,17 @@ impl Core {
             monitor: Monitor::new(),
             pool: Pool::new(config.blocking_threads),
             threads: Lock::new(Rank::Runtime, Vec::new()),
+            deadlock: Lock::new(Rank::Api, None),
+            seeded: config.seeded.map(|logs| Box::new(Seeded::new(config.seed, logs))),
             config,
         });
         let started = (0..core.config.workers)
             .try_for_each(|_| core.start_worker(Role::Regular).map(|_| ()))
-            .and_then(|()| Monitor::start(&core));
+            // A seeded run has no time for a monitor to see.
+            .and_then(|()| core.seeded.is_none().then(|| Monitor::start(&core)).transpose());
         match started {
             Ok(thread) => {
-                core.threads.lock().push(thread);
+                core.threads.lock().extend(thread);
                 Ok(core)
             }
             Err(error) => {
@@ -235,6 +243,9 @@ impl Core {
         self.closing.store(true, Ordering::SeqCst);
         fences::heavy();
         self.cancel_all();
+        if let Some(seeded) = &self.seeded {
+            seeded.closed();
+        }
         loop {
             let seen = self.all_ended.load(Ordering::SeqCst);
             if self.live() == 0 {
@@ -246,7 +257,7 @@ impl Core {
         }
     }
 
-    fn cancel_all(&self) {
+    pub(super) fn cancel_all(&self) {
         let mut found = Vec::new();
         self.for_each_goroutine(|task| {
             task.cancel.store(1, Ordering::SeqCst);
@@ -258,6 +269,24 @@ impl Core {
         for task in found {
             super::ready::wake_cancelled(task);
             release_ref(task);
+        }
+    }
+
+    /// Notes that all goroutines wait for ever, for those who called `run`; the first report stays.
+    pub(super) fn set_deadlock(&self, report: String) {
+        self.deadlock.lock().get_or_insert(report);
+    }
+
+    /// The report of a deadlock, if there was one.
+    pub(crate) fn deadlock(&self) -> Option<String> {
+        self.deadlock.lock().clone()
+    }
+
+    /// A run of `count` fresh ids.
+    pub(super) fn fresh_ids(&self, count: u64) -> u64 {
+        match &self.seeded {
+            None => cell::fresh_ids(count),
+            Some(seeded) => seeded.fresh_ids(count),
         }
     }
 

@@ -21,6 +21,7 @@
 //! | `panics` | std's panic count belongs to goroutines, not to threads |
 //! | `poller`, `source` | which descriptors are ready, and who waits for one |
 //! | `timers` | arm, cancel, fire |
+//! | `seeded` | the one worker of a test: its choices are drawn from a seed, its time is virtual |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
 //! | `thread` | plain threads as waiters |
 
@@ -37,6 +38,7 @@ pub(crate) mod park;
 pub(crate) mod poller;
 pub(crate) mod queue;
 pub(crate) mod ready;
+pub(crate) mod seeded;
 pub(crate) mod source;
 pub(crate) mod spawn;
 pub(crate) mod spin;

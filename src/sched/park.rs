@@ -222,7 +222,13 @@ pub(crate) fn pass_safepoint() {
 #[inline(never)]
 fn preempted(slot: SlotRef) {
     // SAFETY: we run on this slot, and the reference ends here.
-    count(&unsafe { worker::of_slot(slot) }.shared.counters.preemptions);
+    let worker = unsafe { worker::of_slot(slot) };
+    if let Some(seeded) = &worker.core.seeded
+        && !seeded.preempts(worker)
+    {
+        return;
+    }
+    count(&worker.shared.counters.preemptions);
     // SAFETY: we run on this slot. Not a cancellation point: the call need not wait.
     unsafe { slot.suspend(YIELD) };
 }

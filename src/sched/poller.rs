@@ -185,6 +185,9 @@ impl Worker {
     /// The poller for descriptors that this worker's goroutines wait for.
     #[cold]
     pub(super) fn poller(&self) -> io::Result<Arc<Poller>> {
+        if self.core.seeded.is_some() {
+            return Err(super::seeded::refused("waiting for a socket"));
+        }
         if self.shared.role == Role::Dedicated {
             // Its one goroutine may keep the thread for good, and leave the descriptor to others.
             let at = self.rng.borrow_mut().below(self.core.config.workers);

@@ -9,10 +9,10 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::core::{Core, Runnable, count};
 use super::worker::{self, Role, Worker};
-use super::{ambient, config, park};
+use super::{ambient, config, park, seeded};
 use crate::base::{fence as fences, meta};
 use crate::routine::scope::ScopeData;
-use crate::routine::{Kind, Outcome, Task, TaskRef, body, cell, place, slot};
+use crate::routine::{Kind, Outcome, Task, TaskRef, body, place, slot};
 use crate::stack::{StackError, arena, commit, geometry};
 use crate::sys::OsError;
 
@@ -100,6 +100,9 @@ pub(crate) unsafe fn spawn<F: FnOnce() -> T, T>(
         Some(core) => core.clone(),
         None => ambient::current_core().map_err(SpawnError::Io)?,
     };
+    if options.dedicated && core.seeded.is_some() {
+        return Err(SpawnError::Io(seeded::refused("a dedicated goroutine")));
+    }
     let task = core.new_task(class, site, options.stack_max)?;
     task.set_scope(scope);
     if let Some(name) = options.name {
@@ -153,7 +156,7 @@ impl Worker {
         }
         let (mut id, mut end) = self.ids.get();
         if id == end {
-            id = cell::fresh_ids(64);
+            id = self.core.fresh_ids(64);
             end = id + 64;
         }
         let block = self.cells.take(class).map_err(SpawnError::Os)?;
@@ -226,7 +229,7 @@ impl Core {
             }
         };
         let task = Task::from_block(block);
-        init(task, self, class, cell::fresh_ids(1), site);
+        init(task, self, class, self.fresh_ids(1), site);
         task.stack_max.set(stack_max as u32);
         if let Some(header) = header {
             commit::set_limit(header, stack_max, self.guard_mode);

@@ -66,7 +66,8 @@ pub(super) struct Loot {
     held_since: u64,
 }
 
-enum Asleep {
+/// How a sleep ended.
+pub(super) enum Asleep {
     /// Something came, or somebody woke us.
     Look,
     /// The same, with the searching token.
@@ -359,7 +360,7 @@ impl Worker {
     }
 
     /// Sleeps until there may be work.
-    fn sleep(&self) -> Asleep {
+    pub(super) fn sleep(&self) -> Asleep {
         let shared = &*self.shared;
         let in_mask = shared.role != Role::Dedicated;
         let new_work = in_mask && self.takes_new_work();

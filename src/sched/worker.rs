@@ -28,7 +28,7 @@ use crate::base::bias::Me;
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
 use crate::routine::cell::MORE_HANDOFF;
-use crate::routine::slot::{DONE, Ended, YIELD};
+use crate::routine::slot::{Command, DONE, Ended, YIELD};
 use crate::routine::{Kind, Slot, SlotRef, Task, TaskRef, body, slot};
 use crate::stack::{self, arena, commit};
 use crate::sys::{self, clock};
@@ -221,6 +221,9 @@ impl Worker {
 
     /// The loop. Returns when the runtime ends, or the dedicated goroutine has.
     fn run(&self) {
+        if let Some(seeded) = &self.core.seeded {
+            return self.run_seeded(seeded);
+        }
         loop {
             let task = match self.pick() {
                 Some(task) => task,
@@ -345,7 +348,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn take_next(&self) -> Option<TaskRef> {
+    pub(super) fn take_next(&self) -> Option<TaskRef> {
         let next = self.shared.next.load(Ordering::Relaxed);
         if next.is_null() {
             return None;
@@ -435,13 +438,13 @@ impl Worker {
         }
     }
 
-    /// Runs a goroutine until it suspends, and does what it asks for.
+    /// Runs a goroutine until it suspends, and does what it asks for. Returns that.
     #[inline(always)]
-    fn execute(&self, task: TaskRef) {
+    pub(super) fn execute(&self, task: TaskRef) -> Command {
         let slot = if task.fresh.get() {
             match self.begin(task) {
                 Some(slot) => slot,
-                None => return,
+                None => return DONE,
             }
         } else {
             match task.slot() {
@@ -488,6 +491,7 @@ impl Worker {
                 }
             }
         }
+        command
     }
 
     /// Free mode: binds a goroutine that has suspended here to this worker, or to none.
