@@ -115,7 +115,7 @@ pub mod testing;
 pub mod time {
     //! Time: sleeping, timers, tickers. [`channel::after`](crate::channel::after) and its kin are crossbeam's timers, on std's clock; these are Go's, on the runtime's.
     pub use crate::alarm::{Ticker, Timer, after_func};
-    pub use crate::moment::{Instant, now, sleep, sleep_until};
+    pub use crate::moment::{Elapsed, Instant, now, sleep, sleep_until, timeout};
 }
 
 #[cfg(not(loom))]

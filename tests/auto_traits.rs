@@ -14,6 +14,7 @@ use greenroutine::sync::{
     WaitTimeoutResult,
 };
 use greenroutine::task::{self, JoinError, JoinHandle, LocalKey, Scope, ScopedJoinHandle};
+use greenroutine::{fs, time};
 
 /// Whether a type implements a trait, for generic ones too long as they are written out: an inherent constant comes before a trait's.
 macro_rules! implements {
@@ -136,6 +137,17 @@ fn sockets_are_shared() {
         UnixDatagram: Send Sync Unpin UnwindSafe RefUnwindSafe;
         Incoming<'static>: Send Sync Unpin UnwindSafe RefUnwindSafe;
         UnixIncoming<'static>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+#[test]
+fn files_and_times_travel() {
+    pins! {
+        fs::File: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        fs::OpenOptions: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        fs::DirEntry: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        time::Instant: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        time::Elapsed: Send Sync Unpin UnwindSafe RefUnwindSafe;
     }
 }
 

@@ -58,14 +58,14 @@ where
     sched::current_task(|owner| {
         let scope = Scope { data: ScopeData::new(owner), scope: PhantomData, env: PhantomData };
         let result = panic::catch_unwind(AssertUnwindSafe(|| f(&scope)));
-        let mut cancelled = matches!(&result, Err(payload) if payload.is::<unwind::CancelMark>());
+        let mut cancelled = matches!(&result, Err(payload) if unwind::is_interruption(&**payload));
         if cancelled {
             cancel_children(&scope.data);
         }
         cancelled |= wait_for_children(&scope.data);
         match result {
             Err(payload) => panic::resume_unwind(payload),
-            Ok(_) if cancelled && !unwind::panicking() => unwind::cancelled(),
+            Ok(_) if cancelled && !unwind::panicking() => sched::park::cancelled(),
             Ok(value) => match scope.data.take_panic() {
                 Some(payload) => panic::resume_unwind(payload),
                 None => value,

@@ -1,8 +1,10 @@
 //! Points of time, and waiting for them. Timers, which are channels, are in `alarm`; `lib.rs` shows both as `time`.
 
 mod instant;
+mod timeout;
 
 pub use instant::{Instant, now};
+pub use timeout::{Elapsed, timeout};
 
 use std::time::Duration;
 

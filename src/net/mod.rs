@@ -35,7 +35,7 @@
 //!
 //! [`set_read_timeout`](TcpStream::set_read_timeout) and its kin bound each call, as in std, and give std's error on this system, [`WouldBlock`](std::io::ErrorKind::WouldBlock).
 //! [`set_read_deadline`](TcpStream::set_read_deadline) and its kin bound all calls up to a time, as in Go, those too that goroutines wait in, and give
-//! [`TimedOut`](std::io::ErrorKind::TimedOut).
+//! [`TimedOut`](std::io::ErrorKind::TimedOut). [`time::timeout`](crate::time::timeout) bounds whatever a closure does.
 //!
 //! # Clones and std
 //!

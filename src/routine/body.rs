@@ -52,7 +52,8 @@ fn run(task: TaskRef) {
 #[inline(never)]
 fn end_unwound(task: TaskRef, payload: Box<dyn std::any::Any + Send>) {
     match Unwound::from_payload(payload) {
-        Unwound::Cancelled => task.outcome.set(Outcome::Cancelled),
+        // No mark of a timeout gets here: there is none around the whole goroutine.
+        Unwound::Cancelled | Unwound::TimedOut(_) => task.outcome.set(Outcome::Cancelled),
         Unwound::Goexit => task.outcome.set(Outcome::Goexit),
         // SAFETY: the closure was taken out and no result was put, so the payload holds nothing.
         Unwound::Panic(payload) => unsafe { place::put_panic(task, payload) },

@@ -75,6 +75,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Extras {
     pub(crate) name: Option<Box<str>>,
     pub(crate) locals: Locals,
+    /// The deadlines of the `timeout`s that the task is in, the outermost first.
+    pub(crate) timeouts: Vec<u64>,
 }
 
 /// See the file's documentation.
@@ -84,7 +86,7 @@ pub(crate) struct Task {
     /// The list the task is in: a run queue, an inbox, or the free list of cells. One at a time.
     pub(crate) link: AtomicPtr<Task>,
     pub(crate) life: Life,
-    /// Not 0 once `cancel` was called.
+    /// Why waits are interrupted: `CANCELLED`, `EXPIRED`, or 0.
     pub(crate) cancel: AtomicU32,
     /// 1: an `unpark` that no `park` has taken yet.
     pub(crate) token: AtomicU32,
@@ -122,6 +124,11 @@ pub(crate) struct Task {
     /// Reasons to stay on the present worker in free mode.
     pub(crate) pins: Cell<u16>,
 }
+
+/// `cancel` was called.
+pub(crate) const CANCELLED: u32 = 1;
+/// The time of a `timeout` that the task is in is over (`sched::timeout`).
+pub(crate) const EXPIRED: u32 = 2;
 
 /// `scope` is set.
 pub(crate) const MORE_SCOPE: u8 = 1;
@@ -187,6 +194,12 @@ impl Task {
     /// Whether `cancel` was called.
     #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed) & CANCELLED != 0
+    }
+
+    /// Whether the task may not wait: it was cancelled, or is out of time.
+    #[inline(always)]
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.cancel.load(Ordering::Relaxed) != 0
     }
 

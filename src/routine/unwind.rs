@@ -1,6 +1,6 @@
-//! How a goroutine is made to unwind: the marks that cancellation and `goexit` carry, and who unwinds now.
+//! How a goroutine is made to unwind: the marks that cancellation, `goexit` and timeouts carry, and who unwinds now.
 //!
-//! Both are `resume_unwind`s of a private type, so no panic hook runs and no message appears. Code that catches one and goes
+//! All are `resume_unwind`s of a private type, so no panic hook runs and no message appears. Code that catches one and goes
 //! on has swallowed it; a cancelled goroutine unwinds again at its next blocking call.
 
 use std::any::Any;
@@ -12,10 +12,17 @@ pub(crate) struct CancelMark;
 /// Carried by the unwinding of `goexit`.
 pub(crate) struct GoexitMark;
 
-/// Why a goroutine's closure unwound.
+/// Carried by the unwinding up to a `timeout`: the one inside of `depth` others.
+pub(crate) struct TimeoutMark {
+    pub(crate) depth: usize,
+}
+
+/// Why a closure unwound.
 pub(crate) enum Unwound {
     Cancelled,
     Goexit,
+    /// With the mark.
+    TimedOut(Box<dyn Any + Send>),
     Panic(Box<dyn Any + Send>),
 }
 
@@ -26,6 +33,8 @@ impl Unwound {
             Unwound::Cancelled
         } else if payload.is::<GoexitMark>() {
             Unwound::Goexit
+        } else if payload.is::<TimeoutMark>() {
+            Unwound::TimedOut(payload)
         } else {
             Unwound::Panic(payload)
         }
@@ -37,6 +46,18 @@ impl Unwound {
 #[inline(never)]
 pub(crate) fn cancelled() -> ! {
     panic::resume_unwind(Box::new(CancelMark))
+}
+
+/// Whether a payload is that of a task which was interrupted from outside: cancelled, or out of time.
+pub(crate) fn is_interruption(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<CancelMark>() || payload.is::<TimeoutMark>()
+}
+
+/// Unwinds the calling task up to the `timeout` inside of `depth` others.
+#[cold]
+#[inline(never)]
+pub(crate) fn timed_out(depth: usize) -> ! {
+    panic::resume_unwind(Box::new(TimeoutMark { depth }))
 }
 
 /// Unwinds the calling goroutine as ended by itself.

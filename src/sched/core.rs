@@ -21,6 +21,7 @@ use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
 use crate::base::{CachePadded, fence as fences, meta};
+use crate::routine::cell::CANCELLED;
 use crate::routine::{Kind, SlotRef, Task, TaskRef, body, cell, slot};
 use crate::stack::{self, arena, geometry};
 use crate::sys::mem::GuardMode;
@@ -260,7 +261,7 @@ impl Core {
     pub(super) fn cancel_all(&self) {
         let mut found = Vec::new();
         self.for_each_goroutine(|task| {
-            task.cancel.store(1, Ordering::SeqCst);
+            task.cancel.fetch_or(CANCELLED, Ordering::SeqCst);
             task.life.add_ref();
             found.push(task);
         });

@@ -20,6 +20,7 @@
 //! | `waitq` | the wait queue of all channels and locks |
 //! | `panics` | std's panic count belongs to goroutines, not to threads |
 //! | `poller`, `source` | which descriptors are ready, and who waits for one |
+//! | `timeout` | deadlines that bound all waits of a closure |
 //! | `timers` | arm, cancel, fire |
 //! | `seeded` | the one worker of a test: its choices are drawn from a seed, its time is virtual |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
@@ -44,6 +45,7 @@ pub(crate) mod spawn;
 pub(crate) mod spin;
 pub(crate) mod steal;
 pub(crate) mod thread;
+pub(crate) mod timeout;
 pub(crate) mod timers;
 pub(crate) mod waitq;
 pub(crate) mod worker;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{WorkerShared, count};
-use super::thread;
 use super::worker::{self, Worker};
+use super::{current_task, thread, timeout};
 use crate::base::fence;
 use crate::routine::slot::YIELD;
 use crate::routine::{Reason, SlotRef, TaskRef, Ticket, Wait, slot, unwind};
@@ -151,7 +151,7 @@ pub(super) unsafe fn commit(worker: &Worker, task: TaskRef, op: *const ParkOp) {
 unsafe fn block_thread(task: TaskRef, op: *const ParkOp) -> Reason {
     // SAFETY: the caller's contract.
     let op_ref = unsafe { &*op };
-    // A plain thread cannot be cancelled.
+    // A plain thread cannot be cancelled by others.
     let ticket = Ticket { task, episode: task.wake.begin(op_ref.wait, false) };
     // SAFETY: the caller's contract; this thread is not doing anything else until the ticket is claimed.
     match unsafe { (op_ref.commit)(op, ticket) } {
@@ -160,16 +160,23 @@ unsafe fn block_thread(task: TaskRef, op: *const ParkOp) -> Reason {
                 thread::sleep(ticket, u64::MAX);
             }
         }
-        Commit::Blocked => thread::sleep(ticket, op_ref.deadline),
+        Commit::Blocked => {
+            let limit = if op_ref.cancellable { timeout::earliest(task) } else { u64::MAX };
+            thread::sleep(ticket, op_ref.deadline.min(limit));
+            if limit < op_ref.deadline && task.reason.get() == Reason::TimedOut {
+                timeout::expire_thread(task);
+                return Reason::Cancelled;
+            }
+        }
     }
     task.reason.get()
 }
 
-/// Unwinds if the calling goroutine was cancelled and may be interrupted: the start of every blocking call.
+/// Unwinds if the calling goroutine was cancelled (or is out of time) and may be interrupted: the start of every blocking call.
 #[inline(always)]
 pub(crate) fn check_cancelled(task: TaskRef) {
-    if task.is_cancelled() && !unwind::panicking() {
-        unwind::cancelled();
+    if task.is_interrupted() && !unwind::panicking() {
+        timeout::unwind(task);
     }
 }
 
@@ -177,14 +184,14 @@ pub(crate) fn check_cancelled(task: TaskRef) {
 #[inline(always)]
 pub(crate) fn unwind_if_cancelled(reason: Reason) {
     if reason == Reason::Cancelled {
-        unwind::cancelled();
+        cancelled();
     }
 }
 
-/// Unwinds the calling goroutine, whose wait was [`Reason::Cancelled`].
+/// Unwinds the calling task, whose wait was [`Reason::Cancelled`]: cancelled, or out of time.
 #[cold]
 pub(crate) fn cancelled() -> ! {
-    unwind::cancelled()
+    current_task(|task| timeout::unwind(task))
 }
 
 /// Gives the worker to the others: at the tail of the queue.

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use super::core::{Core, Runnable, WorkerShared};
 use super::worker::{self, Worker};
 use crate::base::fence;
+use crate::routine::cell::CANCELLED;
 use crate::routine::{Kind, Reason, TaskRef, slot};
 
 /// Makes a claimed task run again. From goroutines and plain threads.
@@ -135,7 +136,7 @@ pub(crate) fn cancel(task: TaskRef) {
     if task.life.is_done() {
         return;
     }
-    task.cancel.store(1, Ordering::SeqCst);
+    task.cancel.fetch_or(CANCELLED, Ordering::SeqCst);
     if !wake_cancelled(task) {
         // It runs, or was about to block when we looked.
         fence::heavy();

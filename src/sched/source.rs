@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::poller::Poller;
 use super::waitq::{Outcome, WaitQueue};
-use super::worker;
+use super::{thread, timeout, worker};
 use crate::base::lock::{Lock, Rank};
 use crate::routine::{TaskRef, Wait, slot};
 use crate::sys::epoll::{self, Direction, Event};
@@ -100,9 +100,18 @@ impl Source {
         deadline: u64,
     ) -> io::Result<Outcome> {
         let Some(slot) = slot::current() else {
-            let ready = epoll::wait_for_one(fd, direction, deadline)?;
             self.drained.store(UNKNOWN, Ordering::Relaxed);
-            return Ok(if ready { Outcome::Changed } else { Outcome::TimedOut });
+            return thread::with_task(|task| {
+                let limit = timeout::earliest(task);
+                if epoll::wait_for_one(fd, direction, deadline.min(limit))? {
+                    return Ok(Outcome::Changed);
+                }
+                if limit < deadline {
+                    timeout::expire_thread(task);
+                    return Ok(Outcome::Cancelled);
+                }
+                Ok(Outcome::TimedOut)
+            });
         };
         if !self.is_registered.load(Ordering::Acquire) {
             // SAFETY: we run on the slot, and the reference ends here.

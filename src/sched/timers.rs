@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::base::fence;
 use crate::base::lock::{Lock, Rank};
+use crate::routine::cell::EXPIRED;
 use crate::routine::{Reason, TaskRef, Ticket};
 use crate::timer::{TimerId, Timers};
 
@@ -15,7 +17,12 @@ pub(crate) struct TimerQueue {
 }
 
 /// What a timer does when it is due.
-struct Armed(Ticket);
+enum Armed {
+    /// Ends a wait.
+    Wait(Ticket),
+    /// Ends all waits of a goroutine from now on (`timeout`), which takes the timer out before it ends.
+    Expiry(TaskRef),
+}
 
 // SAFETY: a ticket is an address that is mapped for ever and a number; claiming is atomic.
 unsafe impl Send for Armed {}
@@ -40,8 +47,16 @@ impl TimerQueue {
     /// Ends the wait of `ticket` at `deadline`. `note` gets the id before anybody can fire the timer.
     pub(crate) fn arm(&self, deadline: u64, ticket: Ticket, note: impl FnOnce(TimerId)) {
         let mut heap = self.heap.lock();
-        note(heap.arm(deadline, Armed(ticket)));
+        note(heap.arm(deadline, Armed::Wait(ticket)));
         self.next.store(heap.next_deadline(), Ordering::Relaxed);
+    }
+
+    /// Interrupts a goroutine at `deadline`, unless the timer is taken out before.
+    pub(super) fn arm_expiry(&self, deadline: u64, task: TaskRef) -> TimerId {
+        let mut heap = self.heap.lock();
+        let id = heap.arm(deadline, Armed::Expiry(task));
+        self.next.store(heap.next_deadline(), Ordering::Relaxed);
+        id
     }
 
     /// Takes a timer out whose wait ended otherwise.
@@ -58,12 +73,30 @@ impl TimerQueue {
                 let mut heap = self.heap.lock();
                 let due = heap.expire(now);
                 self.next.store(heap.next_deadline(), Ordering::Relaxed);
-                due
+                match due {
+                    None => return,
+                    Some(Armed::Wait(ticket)) => ticket.claim(Reason::TimedOut),
+                    // Under the lock: see `timeout`.
+                    Some(Armed::Expiry(task)) => expire(task),
+                }
             };
-            let Some(Armed(ticket)) = due else { return };
-            if let Some(task) = ticket.claim(Reason::TimedOut) {
+            if let Some(task) = due {
                 ready(task);
             }
         }
     }
+}
+
+/// Marks a goroutine as out of time, and claims its wait if it is in one that can be interrupted. As `ready::cancel`, whose fences these are.
+fn expire(task: TaskRef) -> Option<TaskRef> {
+    task.cancel.fetch_or(EXPIRED, Ordering::SeqCst);
+    let mut claimed = task.wake.claim_cancellable();
+    if !claimed {
+        fence::heavy();
+        claimed = task.wake.claim_cancellable();
+    }
+    claimed.then(|| {
+        task.reason.set(Reason::Cancelled);
+        task
+    })
 }

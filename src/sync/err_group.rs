@@ -154,7 +154,7 @@ impl<E: Send + 'static> ErrGroup<E> {
                 Err(payload) => match Unwound::from_payload(payload) {
                     Unwound::Panic(payload) => turn.0.0.fail(Failure::Panic(payload)),
                     // It ends as it would without us: nobody looks at its handle.
-                    Unwound::Cancelled | Unwound::Goexit => {}
+                    Unwound::Cancelled | Unwound::Goexit | Unwound::TimedOut(_) => {}
                 },
             }
         });

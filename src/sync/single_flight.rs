@@ -73,6 +73,7 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
                 }
                 // The turn unwinds, and another caller has the next.
                 Unwound::Cancelled => crate::routine::unwind::cancelled(),
+                Unwound::TimedOut(mark) => panic::resume_unwind(mark),
                 Unwound::Goexit => crate::routine::unwind::goexit(),
             });
             // Who comes from here on starts anew.
