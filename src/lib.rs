@@ -46,11 +46,12 @@
 //! | --- | --- | --- |
 //! | 0 | `arch`, `sys` | each other downwards: `sys` may use `arch` |
 //! | 1 | `base` | 0 |
-//! | 2 | `stack`, `timer`, `heap` | 0, 1 |
+//! | 2 | `stack`, `timer`, `world`, `heap` | 0, 1, and `heap` may use `world` |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
 //! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync`, `net`, `fs`, `io`, `interop` | 0 to 4, and each other where listed |
-//! | 6 | `diag`, `runtime`, `testing` | all |
+//! | 6 | `gc` | 0 to 5 |
+//! | 7 | `diag`, `runtime`, `testing` | all |
 //!
 //! # Glossary
 //!
@@ -94,11 +95,15 @@ mod stack;
 mod sys;
 #[cfg(not(loom))]
 mod timer;
+#[cfg(not(loom))]
+mod world;
 
 #[cfg(not(loom))]
 pub mod channel;
 #[cfg(not(loom))]
 pub mod context;
+#[cfg(all(feature = "gc", not(loom)))]
+pub mod gc;
 #[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
@@ -128,6 +133,8 @@ pub mod task {
 }
 #[cfg(not(loom))]
 pub use crate::channel::chan;
+#[cfg(all(feature = "gc", not(loom)))]
+pub use crate::gc::Gc;
 #[cfg(not(loom))]
 pub use crate::go::{JoinError, JoinHandle, blocking, go, scope, yield_now};
 #[cfg(not(loom))]

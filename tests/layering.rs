@@ -11,7 +11,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &["sys", "arch"]),
     ("stack", &["base", "sys", "arch"]),
     ("timer", &["base"]),
-    ("heap", &["base", "sys", "arch"]),
+    ("world", &["base", "sys", "arch"]),
+    ("heap", &["world", "base", "sys", "arch"]),
     ("routine", &["stack", "timer", "base", "sys", "arch"]),
     ("sched", &["routine", "stack", "timer", "heap", "base", "sys", "arch"]),
     // `go` re-exports `sleep`; `moment` knows nothing of `go`.
@@ -27,9 +28,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["moment", "sched", "routine", "base", "sys"]),
     ("fs", &["sched", "sys"]),
     ("io", &["sched"]),
+    ("gc", &["sync", "go", "sched", "routine", "stack", "world", "heap", "base", "sys", "arch"]),
     (
         "diag",
         &[
+            "gc", "world", "heap",
             "alarm", "sync", "channel", "moment", "go", "sched", "routine", "stack", "timer", "base", "sys",
             "arch",
         ],

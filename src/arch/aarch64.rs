@@ -31,3 +31,45 @@ pub(super) fn is_under_valgrind() -> bool {
     }
     answer != 0
 }
+
+/// x19 to x30: what a called function keeps for its caller (AAPCS64), and the return address.
+pub(super) const CALLEE_SAVED: usize = 12;
+
+#[inline(always)]
+pub(super) fn spill_callee_saved(into: &mut [usize; CALLEE_SAVED]) {
+    // SAFETY: writes the array and nothing else.
+    unsafe {
+        asm!(
+            "stp x19, x20, [{0}]",
+            "stp x21, x22, [{0}, #16]",
+            "stp x23, x24, [{0}, #32]",
+            "stp x25, x26, [{0}, #48]",
+            "stp x27, x28, [{0}, #64]",
+            "stp x29, x30, [{0}, #80]",
+            in(reg) into.as_mut_ptr(),
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn racy_load(address: usize) -> usize {
+    let word: usize;
+    // SAFETY: the caller's contract: the word is mapped. What it holds does not matter.
+    unsafe { asm!("ldr {0}, [{1}]", out(reg) word, in(reg) address, options(nostack, preserves_flags, readonly)) };
+    word
+}
+
+#[inline(always)]
+pub(super) fn prefetch(address: usize) {
+    // SAFETY: a hint; it faults at no address.
+    unsafe { asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly)) };
+}
+
+#[inline(always)]
+pub(super) fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: copies a register.
+    unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+    pointer
+}

@@ -1,4 +1,5 @@
-//! What differs by processor and no crate gives us: reading the stack pointer, the spin hint, Valgrind's presence.
+//! What differs by processor and no crate gives us: reading the stack pointer, the spin hint, Valgrind's presence; for the collector: registers, a load that races, the thread
+//! pointer.
 //!
 //! Contract: each target has one `imp` file with the functions listed here, in this order. No system call,
 //! no memory access, no state. Called by `stack::geometry` (who am I?), by spin loops, and once by `heap`.
@@ -28,6 +29,40 @@ pub(crate) fn stack_pointer() -> usize {
 pub(crate) fn is_under_valgrind() -> bool {
     // Miri runs no assembly.
     !cfg!(miri) && imp::is_under_valgrind()
+}
+
+/// How many registers [`spill_callee_saved`] writes.
+pub(crate) const CALLEE_SAVED: usize = imp::CALLEE_SAVED;
+
+/// Writes the registers that a called function keeps for its caller: with them in memory, what the calling frames hold is all in memory.
+#[inline(always)]
+pub(crate) fn spill_callee_saved(into: &mut [usize; CALLEE_SAVED]) {
+    if !cfg!(miri) {
+        imp::spill_callee_saved(into);
+    }
+}
+
+/// Reads a word that others may write meanwhile: a load of the processor's, which is no data race for the compiler because the compiler does not know it.
+///
+/// # Safety
+///
+/// - The eight bytes at `address`, which is aligned to 8, are mapped readable.
+#[inline(always)]
+pub(crate) unsafe fn racy_load(address: usize) -> usize {
+    // SAFETY: passed on.
+    unsafe { imp::racy_load(address) }
+}
+
+/// Fetches the cache line of an address, which may be any.
+#[inline(always)]
+pub(crate) fn prefetch(address: usize) {
+    imp::prefetch(address);
+}
+
+/// The calling thread's control block, beside which its thread-locals lie.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    imp::thread_pointer()
 }
 
 /// Tells the processor that this is a spin loop.

@@ -31,3 +31,45 @@ pub(super) fn is_under_valgrind() -> bool {
     }
     answer != 0
 }
+
+/// rbx, rbp, r12 to r15: what a called function keeps for its caller (System V ABI).
+pub(super) const CALLEE_SAVED: usize = 6;
+
+#[inline(always)]
+pub(super) fn spill_callee_saved(into: &mut [usize; CALLEE_SAVED]) {
+    // SAFETY: writes the array and nothing else.
+    unsafe {
+        asm!(
+            "mov [{0}], rbx",
+            "mov [{0} + 8], rbp",
+            "mov [{0} + 16], r12",
+            "mov [{0} + 24], r13",
+            "mov [{0} + 32], r14",
+            "mov [{0} + 40], r15",
+            in(reg) into.as_mut_ptr(),
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn racy_load(address: usize) -> usize {
+    let word: usize;
+    // SAFETY: the caller's contract: the word is mapped. What it holds does not matter.
+    unsafe { asm!("mov {0}, [{1}]", out(reg) word, in(reg) address, options(nostack, preserves_flags, readonly)) };
+    word
+}
+
+#[inline(always)]
+pub(super) fn prefetch(address: usize) {
+    // SAFETY: a hint; it faults at no address.
+    unsafe { asm!("prefetcht0 [{0}]", in(reg) address, options(nostack, preserves_flags, readonly)) };
+}
+
+#[inline(always)]
+pub(super) fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: the first word of the thread's control block holds its own address (the ABI of thread-local storage).
+    unsafe { asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
+    pointer
+}

@@ -26,6 +26,7 @@
 //! | `HEAP_RECORDS` 8 | the heap's thread records without a thread | the two below |
 //! | `HEAP_CENTRAL` 9 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
 //! | `HEAP_PAGES` 10 | the heap's page runs | nothing |
+//! | `WORLD` 11 | the list of threads | nothing |
 //!
 //! The crate's heap is the program's allocator, so what any of the upper locks guards may allocate under it: the heap's ranks are the last. Its
 //! locks are of another make ([`super::early_lock`]).
@@ -61,6 +62,8 @@ pub(crate) enum Rank {
     HeapCentral = 9,
     /// The heap's page runs.
     HeapPages = 10,
+    /// The list of threads.
+    World = 11,
 }
 
 const FREE: u32 = 0;

@@ -39,7 +39,7 @@ pub(crate) struct Block {
     batch: crate::base::atomic::AtomicPtr<Block>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     /// Whole batches of `BATCH` blocks: a stack through `Block::batch`; a batch is linked through `Block::link`, ending in null.
     batches: [*mut Block; SIZES.len()],
     /// Single blocks.
@@ -53,6 +53,15 @@ struct Chunk {
     class: usize,
     /// Bytes carved so far.
     used: usize,
+}
+
+impl Chunk {
+    fn for_each_block(&self, visit: &mut impl FnMut(*mut Block, usize)) {
+        let size = SIZES[self.class];
+        for offset in (0..self.used).step_by(size) {
+            visit((self.base + offset) as *mut Block, self.class);
+        }
+    }
 }
 
 // SAFETY: the free blocks behind the pointers belong to whoever holds the lock around this.
@@ -162,14 +171,28 @@ fn give_shared(class: usize, mut head: *mut Block, count: usize) {
     }
 }
 
+/// Evidence that no chunk is added.
+pub(crate) struct Frozen(super::lock::Locked<'static, Shared>);
+
+/// Keeps the list of chunks as it is.
+pub(crate) fn freeze() -> Frozen {
+    Frozen(SHARED.lock())
+}
+
+impl Frozen {
+    /// As [`for_each_block`].
+    pub(crate) fn for_each_block(&self, mut visit: impl FnMut(*mut Block, usize)) {
+        for chunk in &self.0.chunks {
+            chunk.for_each_block(&mut visit);
+        }
+    }
+}
+
 /// Visits every block ever carved, free or not, with its size class. The visitor runs without a lock.
 pub(crate) fn for_each_block(mut visit: impl FnMut(*mut Block, usize)) {
     let chunks = SHARED.lock().chunks.clone();
     for chunk in chunks {
-        let size = SIZES[chunk.class];
-        for offset in (0..chunk.used).step_by(size) {
-            visit((chunk.base + offset) as *mut Block, chunk.class);
-        }
+        chunk.for_each_block(&mut visit);
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) mod lock;
 #[cfg(not(loom))]
 pub(crate) mod meta;
 #[cfg(not(loom))]
+pub(crate) mod parse;
+#[cfg(not(loom))]
 pub(crate) mod rng;
 
 pub(crate) use crossbeam_utils::CachePadded;

@@ -1,28 +1,21 @@
-//! A worker's cache of collected slots: a plain value that travels with the worker, needs no thread-local, and is flushed by whoever has stopped the world. Called by the
-//! collector's `alloc`; calls `central`.
+//! A thread's cache of collected slots, in its record (`owner`). Called by `collected`; calls `central`.
 //!
 //! For each bin the cache holds one span and one word of its free slots, taken out: the next object is the lowest bit. A word is 64 objects, so the span is touched once in 64.
-//! Pressure goes up as a value: [`Grant::Refill`] says that memory has to be fetched, and the caller decides whether to collect first.
+//!
+//! The collector empties all caches while the threads are stopped. So everything here happens in critical stretches (`world::critical`), but for the wait for a span: a span that
+//! was got before a stop and not yet put into the cache is forgotten, because the sweep has listed it again.
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 
 use super::central;
 use super::class::{self, BINS};
 use super::owner::Exhausted;
 use super::span::Span;
+use crate::world::{critical, stop};
 
-/// What [`Cache::alloc`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Grant {
-    /// A slot, which the caller may write to. Its content is that of its former life.
-    Hit(NonNull<u8>),
-    /// Call [`Cache::refill`] for the bin, and again.
-    Refill,
-}
-
-/// See the file's documentation. Owned by one thread at a time.
+/// See the file's documentation.
 pub(crate) struct Cache {
     lines: [Line; BINS],
 }
@@ -38,7 +31,7 @@ struct Line {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// An empty cache; all zeros.
     pub(crate) const fn new() -> Self {
         Self {
             lines: [const {
@@ -47,58 +40,86 @@ impl Cache {
         }
     }
 
-    /// A slot of the bin.
+    /// A slot of the bin, with the content of its former life; none if [`Cache::refill`] has to be called.
     #[inline(always)]
-    pub(crate) fn alloc(&self, bin: usize) -> Grant {
-        let line = &self.lines[bin];
-        let bits = line.bits.get();
-        if bits == 0 {
-            return Grant::Refill;
-        }
-        line.bits.set(bits & (bits - 1));
-        let address = line.base.get() + bits.trailing_zeros() as usize * class::SIZES[bin / 2] as usize;
-        match NonNull::new(address as *mut u8) {
-            Some(slot) => Grant::Hit(slot),
-            None => Grant::Refill,
-        }
+    pub(super) fn alloc(&self, bin: usize) -> Option<NonNull<u8>> {
+        critical::run(|| {
+            let line = &self.lines[bin];
+            let bits = line.bits.get();
+            if bits == 0 {
+                return None;
+            }
+            line.bits.set(bits & (bits - 1));
+            let address = line.base.get() + bits.trailing_zeros() as usize * class::SIZES[bin / 2] as usize;
+            NonNull::new(address as *mut u8)
+        })
     }
 
-    /// Fetches free slots: of the span at hand, of another that has some, or of a fresh one.
+    /// Fetches free slots: of the span at hand, of another that has some, or of a fresh one. Returns their bytes.
     #[cold]
-    pub(super) fn refill(&self, bin: usize) -> Result<(), Exhausted> {
+    pub(super) fn refill(&self, bin: usize) -> Result<usize, Exhausted> {
         let line = &self.lines[bin];
-        debug_assert_eq!(line.bits.get(), 0, "only an empty line is filled");
-        let class = bin / 2;
+        if let Some(bytes) = critical::run(|| line.take_word(bin / 2)) {
+            return Ok(bytes);
+        }
         loop {
-            let span = match line.span.get() {
-                Some(span) => span,
-                None => {
-                    let span = central::take(bin)?;
-                    line.span.set(Some(span));
-                    span
+            let stops = stop::count();
+            let span = central::take(bin)?;
+            let taken = critical::run(|| {
+                if stop::count() != stops {
+                    return None;
                 }
-            };
-            if let Some((word, bits)) = span.take_word(class) {
-                line.word.set(word);
-                line.bits.set(bits);
-                line.base.set(span.start() + word * 64 * class::SIZES[class] as usize);
-                return Ok(());
+                line.span.set(Some(span));
+                line.take_word(bin / 2)
+            });
+            if let Some(bytes) = taken {
+                return Ok(bytes);
             }
-            // Full: nobody needs to know it until the next sweep.
-            line.span.set(None);
         }
     }
 
-    /// Gives all spans back, with the slots that are left.
-    pub(crate) fn flush(&self) {
-        for (bin, line) in self.lines.iter().enumerate() {
+    /// Puts all that is left back into the spans and forgets them. By the collector, which has stopped the thread; the sweep lists them again.
+    pub(super) fn empty(&self, is_marking: bool) {
+        for line in &self.lines {
             let bits = line.bits.replace(0);
-            if let Some(span) = line.span.take() {
-                if bits != 0 {
-                    span.put(line.word.get(), bits);
+            let Some(span) = line.span.take() else { continue };
+            if bits != 0 {
+                span.put(line.word.get(), bits);
+                if is_marking {
+                    // They were marked when they were taken out, and are no objects.
+                    span.side_word(line.word.get()).fetch_and(!bits, Ordering::Relaxed);
                 }
-                central::give(bin, span);
             }
         }
+    }
+
+    /// Marks the slots that were taken out and are no objects yet: marking begins, and they are born marked. By the collector, which has stopped the thread.
+    pub(super) fn blacken(&self) {
+        for line in &self.lines {
+            if let Some(span) = line.span.get() {
+                span.side_word(line.word.get()).fetch_or(line.bits.get(), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Line {
+    /// The next word of the span at hand. Returns the bytes of its slots; none if the span is full: nobody needs to know it until the next sweep.
+    fn take_word(&self, class: usize) -> Option<usize> {
+        debug_assert_eq!(self.bits.get(), 0, "only an empty line is filled");
+        let span = self.span.get()?;
+        let Some((word, bits)) = span.take_word(class) else {
+            self.span.set(None);
+            return None;
+        };
+        let size = class::SIZES[class] as usize;
+        if central::is_marking() {
+            // Objects are born marked.
+            span.side_word(word).fetch_or(bits, Ordering::Relaxed);
+        }
+        self.word.set(word);
+        self.bits.set(bits);
+        self.base.set(span.start() + word * 64 * size);
+        Some(bits.count_ones() as usize * size)
     }
 }

@@ -1,83 +1,55 @@
-//! Collected spans that no cache holds, by bin. Called by `cache` and by the collector's sweep; calls `pages`.
+//! Collected spans that no cache holds, by bin, and the sweep. Called by `cache`, `collected`, and the collector (through `frozen`); calls `pages`.
 //!
 //! | a span is | who may touch its `free` bits |
 //! | --- | --- |
-//! | held by a cache (in no list) | the cache's worker |
-//! | in a list here, or full (in no list) | nobody but the sweep, under the lock |
+//! | held by a cache (in no list) | the cache's thread |
+//! | in a list here, or full (in no list), or not swept yet | nobody but the sweep, under the lock |
 //!
 //! The bins are those of manual blocks: class and whether it is scanned; only the sub-arenas differ.
+//!
+//! **The sweep is lazy.** A cycle ends with marks in the spans' `side` bits. [`Lists::begin_sweep`], with the world stopped, makes every span unswept by counting up one number. Then whoever
+//! needs a span sweeps a few until one fits, and the collector's thread sweeps the rest. A span's free slots become all that is not marked, and its marks go.
 
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::arena::{self, Kind};
+use super::arena::Kind;
 use super::class::{self, BINS};
 use super::large;
 use super::owner::Exhausted;
 use super::pages::{self, Wanted};
 use super::span::{self, Span};
-use crate::base::early_lock::EarlyLock;
+use crate::base::early_lock::{EarlyLock, EarlyLocked};
 use crate::base::lock::Rank;
 
-/// Spans with free slots, by bin, through their links.
-struct Lists {
+/// Spans that one who needs a span sweeps at most before taking a fresh one.
+const SWEPT_FOR_ONE: usize = 16;
+
+/// The kinds that are swept.
+const COLLECTED: [Kind; 2] = [Kind::CollectedScan, Kind::CollectedNoscan];
+
+/// Spans with free slots, by bin, through their links; and where the sweep is.
+pub(super) struct Lists {
     first: [*const Span; BINS],
+    /// The number of the sweep.
+    sweep: u32,
+    /// Per kind: granules that are still to be swept.
+    rest: [(usize, usize); COLLECTED.len()],
+    swept: Swept,
 }
 
 // SAFETY: the pointers are to span records, which live for ever; what they guard is under the lock.
 unsafe impl Send for Lists {}
 
-static LISTS: EarlyLock<Lists> = EarlyLock::new(Rank::HeapCentral, Lists { first: [ptr::null(); BINS] });
+static LISTS: EarlyLock<Lists> = EarlyLock::new(
+    Rank::HeapCentral,
+    Lists { first: [ptr::null(); BINS], sweep: 0, rest: [(0, 0); COLLECTED.len()], swept: Swept::NOTHING },
+);
 
-/// The collected kind of a bin.
-pub(crate) fn kind(bin: usize) -> Kind {
-    if bin.is_multiple_of(2) { Kind::CollectedScan } else { Kind::CollectedNoscan }
-}
-
-/// A span with free slots, which is the caller's until [`give`].
-pub(super) fn take(bin: usize) -> Result<&'static Span, Exhausted> {
-    if let Some(span) = LISTS.lock().take(bin) {
-        return Ok(span);
-    }
-    let class = bin / 2;
-    let wanted = Wanted {
-        kind: kind(bin),
-        class: class as u32,
-        granules: class::granules(class),
-        align: class::GRANULE,
-        slack: false,
-    };
-    let span = pages::make(wanted).map_err(|error| Exhausted { bytes: error.bytes, errno: error.errno })?;
-    span.fill(class, false);
-    // Marks of the granule's former life.
-    for word in 0..class::slots(class).div_ceil(64) {
-        span.side_word(word).store(0, Ordering::Relaxed);
-    }
-    Ok(span)
-}
-
-/// A cache lets a span go, with all its free slots in it.
-pub(super) fn give(bin: usize, span: &'static Span) {
-    if span.free_slots() > 0 {
-        LISTS.lock().list(bin, span);
-    }
-}
-
-impl Lists {
-    fn take(&mut self, bin: usize) -> Option<&'static Span> {
-        // SAFETY: null, or a span record, which lives for ever.
-        let span = unsafe { self.first[bin].as_ref() }?;
-        self.first[bin] = span.links().1.load(Ordering::Relaxed);
-        span.set_listed(false);
-        Some(span)
-    }
-
-    fn list(&mut self, bin: usize, span: &'static Span) {
-        span.links().1.store(self.first[bin].cast_mut(), Ordering::Relaxed);
-        self.first[bin] = span;
-        span.set_listed(true);
-    }
-}
+/// Whether new objects are born marked. Written while the world is stopped.
+static IS_MARKING: AtomicBool = AtomicBool::new(false);
+/// Bytes of collected slots handed to caches, and of large objects, since the start of the process.
+static HANDED_OUT: AtomicUsize = AtomicUsize::new(0);
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,28 +64,148 @@ pub(crate) struct Swept {
     pub(crate) spans: usize,
 }
 
-/// Frees every collected object that is not marked, and takes the marks away.
-///
-/// No cache holds a span (the worlds's caches are flushed) and nobody marks: the caller has stopped the world, or there is no world yet.
-pub(crate) fn sweep() -> Swept {
+impl Swept {
+    const NOTHING: Self = Self { live: 0, live_bytes: 0, freed: 0, spans: 0 };
+}
+
+/// The collected kind of a bin.
+pub(crate) fn kind(bin: usize) -> Kind {
+    if bin.is_multiple_of(2) { Kind::CollectedScan } else { Kind::CollectedNoscan }
+}
+
+/// Whether new objects are born marked.
+#[inline(always)]
+pub(super) fn is_marking() -> bool {
+    IS_MARKING.load(Ordering::Relaxed)
+}
+
+/// From now on, or no longer, new objects are born marked. The world is stopped.
+pub(super) fn set_marking(is_marking: bool) {
+    IS_MARKING.store(is_marking, Ordering::Relaxed);
+}
+
+/// Bytes handed out since the start of the process.
+pub(crate) fn handed_out() -> usize {
+    HANDED_OUT.load(Ordering::Relaxed)
+}
+
+/// Counts bytes that were handed out.
+pub(super) fn count_handed_out(bytes: usize) {
+    HANDED_OUT.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// The lock. The collector holds it while the world is stopped.
+pub(super) fn lock() -> EarlyLocked<'static, Lists> {
+    LISTS.lock()
+}
+
+/// A span with free slots, which is the caller's until the next stop.
+pub(super) fn take(bin: usize) -> Result<&'static Span, Exhausted> {
     let mut lists = LISTS.lock();
-    lists.first = [ptr::null(); BINS];
-    let mut swept = Swept::default();
-    for kind in [Kind::CollectedScan, Kind::CollectedNoscan] {
-        let mut granule = arena::bounds(kind).start;
-        let end = pages::lock().known(kind).end;
-        while granule < end {
-            let Some(span) = span::at(granule) else {
-                granule += 1;
-                continue;
-            };
-            granule += span.granules();
-            if let Some(bin) = sweep_span(kind, span, &mut swept) {
-                lists.list(bin, span);
-            }
+    if let Some(span) = lists.take(bin) {
+        return Ok(span);
+    }
+    let class = bin / 2;
+    // All under the lock: who has stopped the world, with the lock in hand, finds no span half made.
+    let wanted = Wanted {
+        kind: kind(bin),
+        class: class as u32,
+        granules: class::granules(class),
+        align: class::GRANULE,
+        slack: false,
+    };
+    let span = pages::make(wanted).map_err(|error| Exhausted { bytes: error.bytes, errno: error.errno })?;
+    span.fill(class, false);
+    // Marks of the granule's former life.
+    for word in 0..class::slots(class).div_ceil(64) {
+        span.side_word(word).store(0, Ordering::Relaxed);
+    }
+    span.set_listed(false);
+    span.set_swept(lists.sweep);
+    Ok(span)
+}
+
+/// A large object; zeroed if asked for.
+pub(super) fn take_large(kind: Kind, bytes: usize, align: usize, zeroed: bool) -> Result<&'static Span, Exhausted> {
+    let lists = LISTS.lock();
+    let span = large::make(kind, bytes, align, zeroed, false)?;
+    span.side_word(0).store(u64::from(is_marking()), Ordering::Relaxed);
+    span.set_swept(lists.sweep);
+    Ok(span)
+}
+
+/// Sweeps up to `spans` spans. Returns whether there are more.
+pub(crate) fn sweep_some(spans: usize) -> bool {
+    LISTS.lock().sweep_some(spans, None)
+}
+
+/// Sweeps what is left, and says what this sweep has found in all.
+pub(crate) fn finish_sweep() -> Swept {
+    let mut lists = LISTS.lock();
+    while lists.sweep_some(usize::MAX, None) {}
+    lists.swept
+}
+
+impl Lists {
+    fn take(&mut self, bin: usize) -> Option<&'static Span> {
+        if self.first[bin].is_null() {
+            self.sweep_some(SWEPT_FOR_ONE, Some(bin));
+        }
+        // SAFETY: null, or a span record, which lives for ever.
+        let span = unsafe { self.first[bin].as_ref() }?;
+        self.first[bin] = span.links().1.load(Ordering::Relaxed);
+        span.set_listed(false);
+        Some(span)
+    }
+
+    fn list(&mut self, bin: usize, span: &'static Span) {
+        span.links().1.store(self.first[bin].cast_mut(), Ordering::Relaxed);
+        self.first[bin] = span;
+        span.set_listed(true);
+    }
+
+    /// All spans are to be swept. The world is stopped, the caches are empty, and marking is over.
+    pub(super) fn begin_sweep(&mut self, known: impl Fn(Kind) -> std::ops::Range<usize>) {
+        debug_assert!(self.rest.iter().all(|rest| rest.0 >= rest.1), "the sweep before this one is over");
+        self.first = [ptr::null(); BINS];
+        self.sweep = self.sweep.wrapping_add(1);
+        self.swept = Swept::NOTHING;
+        for (kind, rest) in COLLECTED.into_iter().zip(&mut self.rest) {
+            let range = known(kind);
+            *rest = (range.start, range.end);
         }
     }
-    swept
+
+    /// Sweeps up to `spans` spans, or until one of `bin` has free slots; of that bin's kind only. Returns whether there are more.
+    fn sweep_some(&mut self, spans: usize, bin: Option<usize>) -> bool {
+        let mut left = spans;
+        for (index, of) in COLLECTED.into_iter().enumerate() {
+            if bin.is_some_and(|bin| kind(bin) != of) {
+                continue;
+            }
+            while left > 0 && self.rest[index].0 < self.rest[index].1 {
+                let granule = self.rest[index].0;
+                let Some(span) = span::at(granule) else {
+                    self.rest[index].0 += 1;
+                    continue;
+                };
+                self.rest[index].0 = granule + span.granules().max(1);
+                if span.swept() == self.sweep {
+                    continue;
+                }
+                left -= 1;
+                span.set_swept(self.sweep);
+                let found = sweep_span(of, span, &mut self.swept);
+                if let Some(found) = found {
+                    self.list(found, span);
+                }
+                if bin.is_some() && found == bin {
+                    return true;
+                }
+            }
+        }
+        self.rest.iter().any(|rest| rest.0 < rest.1)
+    }
 }
 
 /// Sweeps one span. Returns its bin if it has free slots now.

@@ -25,14 +25,23 @@ pub(super) fn alloc(
     zeroed: bool,
     grows: bool,
 ) -> Result<*mut u8, Exhausted> {
+    make(kind, bytes, align, zeroed, grows).or_else(|_| {
+        // What threads hold free may be whole runs.
+        trim_caches();
+        make(kind, bytes, align, zeroed, grows)
+    }).map(|span| span.start() as *mut u8)
+}
+
+/// As [`alloc`], of what is free now.
+pub(super) fn make(
+    kind: Kind,
+    bytes: usize,
+    align: usize,
+    zeroed: bool,
+    grows: bool,
+) -> Result<&'static Span, Exhausted> {
     let wanted = Wanted { kind, class: span::LARGE, granules: granules(bytes), align, slack: grows };
-    let span = pages::make(wanted)
-        .or_else(|_| {
-            // What threads hold free may be whole runs.
-            trim_caches();
-            pages::make(wanted)
-        })
-        .map_err(|error| Exhausted { bytes, errno: error.errno })?;
+    let span = pages::make(wanted).map_err(|error| Exhausted { bytes, errno: error.errno })?;
     span.set_touched(0);
     span.set_bytes(bytes);
     #[cfg(debug_assertions)]
@@ -40,10 +49,11 @@ pub(super) fn alloc(
     if zeroed {
         zero(span, 0, bytes);
     }
-    Ok(span.start() as *mut u8)
+    Ok(span)
 }
 
-fn trim_caches() {
+/// What threads hold free goes back to their spans.
+pub(super) fn trim_caches() {
     if let local::Slow::Done(()) = local::with_slow(|owner| owner.trim()) {
         registry::trim_idle();
     }

@@ -100,7 +100,7 @@ pub(super) fn is_aside() -> bool {
 pub(super) fn with_slow<T>(work: impl FnOnce(&'static Owner) -> T) -> Slow<T> {
     let owner = owner();
     if is_real(owner) {
-        return Slow::Done(work(owner));
+        return Slow::Done(owner.slowly(|| work(owner)));
     }
     with_new(work)
 }
@@ -112,9 +112,9 @@ fn with_new<T>(work: impl FnOnce(&'static Owner) -> T) -> Slow<T> {
     }
     let Some(owner) = registry::take() else { return Slow::NoRecord };
     if register(owner) {
-        return Slow::Done(work(owner));
+        return Slow::Done(owner.slowly(|| work(owner)));
     }
-    let result = work(owner);
+    let result = owner.slowly(|| work(owner));
     registry::give(owner);
     Slow::Done(result)
 }
@@ -128,7 +128,9 @@ fn register(owner: &'static Owner) -> bool {
     // The C library may allocate for this, with its own allocator; should that be ours, this thread already has its record.
     words::OWNER.with(|cell| cell.set(owner));
     let is_set = thread::set_at_exit(key as u32 - 1, std::ptr::from_ref(owner).cast());
-    if !is_set {
+    if is_set {
+        crate::world::register();
+    } else {
         words::OWNER.with(|cell| cell.set(&EMPTY.0));
         words::HAS_ENDED.with(|ended| ended.set(true));
     }
@@ -141,8 +143,9 @@ extern "C" fn thread_ends(owner: *mut c_void) {
     words::OWNER.with(|cell| cell.set(&EMPTY.0));
     // SAFETY: the value that `register` set: a record, which lives for ever and is this thread's.
     let owner = unsafe { &*owner.cast_const().cast::<Owner>() };
-    owner.trim();
+    owner.slowly(|| owner.trim());
     registry::give(owner);
+    crate::world::unregister();
 }
 
 /// Finds out whether the heap serves this process. Only one thread does; others wait for its answer.

@@ -42,6 +42,12 @@ impl Object {
     }
 }
 
+/// Where collected objects lie, `[start, end)`; empty before there is a heap.
+pub(crate) fn collected() -> (usize, usize) {
+    let (first, last) = (arena::bounds(Kind::CollectedScan).start, arena::bounds(Kind::CollectedNoscan).end);
+    (arena::address(first), arena::address(last))
+}
+
 /// The granule of an address, if it is of the arena and was ever in use.
 #[inline(always)]
 pub(crate) fn granule(address: usize) -> Option<usize> {

@@ -13,38 +13,38 @@
 //!   arena       the reservation, tables beside it
 //! ```
 //!
-//! Beside that stand: `lookup` (any word to its object), `cache` and `central` (collected objects: allocation, sweep), `stats`, `report` (memory ran out), `check` (debug builds).
+//! Beside that stand: `collected`, `cache` and `central` (collected objects: allocation, sweep), `lookup` (any word to its object), `frozen` (what the collector does while the world is
+//! stopped), `stats`, `report` (memory ran out), `check` (debug builds).
 //!
 //! # For the collector
 //!
 //! - **Manual roots.** The live blocks of a manual span are the slots that are not in `free`, not in `side` ([`span`]), and in no magazine ([`registry::all`], `Owner::blocks`):
-//!   exact while the threads are stopped outside of the allocator.
-//! - **Collected objects** come from a [`cache::Cache`] in each worker, are found by [`lookup::object`], marked by `Object::mark`, and freed by [`central::sweep`] after all caches were flushed.
+//!   exact while the threads are stopped, but for threads in a slow path: what is in their magazines may be elsewhere as well, so it counts as live.
+//! - **Collected objects** come from a cache in each thread's record, are found by [`lookup::object`], marked by `Object::mark`, and freed by the sweep ([`central`]) after all caches were emptied.
 //! - **Nothing is unmapped.** A marker may read any address that it has looked up, at any time; memory that was given back reads as zero.
 //!
 //! # Locks
 //!
 //! `registry` (rank 6) < `central` (7) < `pages` (8): see `base::lock`. No code of the user runs under them.
 
-mod arena;
-#[cfg_attr(not(test), expect(dead_code, reason = "the collector's; tested here"))]
-pub(crate) mod cache;
-#[cfg_attr(not(test), expect(dead_code, reason = "the collector's; tested here"))]
+pub(crate) mod arena;
+mod cache;
 pub(crate) mod central;
 #[cfg(debug_assertions)]
 mod check;
-mod class;
+pub(crate) mod class;
+pub(crate) mod collected;
 mod entry;
+pub(crate) mod frozen;
 mod large;
 mod local;
-#[cfg_attr(not(test), allow(dead_code, reason = "the collector's, but for a part; tested here"))]
 pub(crate) mod lookup;
 mod owner;
 mod pages;
 mod registry;
 mod remote;
 mod report;
-mod span;
+pub(crate) mod span;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::arena::{self, Kind};
+use super::cache::Cache;
 use super::class::{self, BINS, BINS_ROOM, MAGAZINE};
 use super::pages::{self, Wanted};
 use super::registry;
@@ -48,6 +49,10 @@ pub(crate) struct Owner {
     heads: [Head; BINS_ROOM],
     magazines: [[AtomicPtr<u8>; MAGAZINE]; BINS_ROOM],
     bins: [Bin; BINS],
+    /// Free collected slots.
+    pub(super) collected: Cache,
+    /// Whether the thread is in a slow path: then a block may be in a magazine and elsewhere.
+    is_slow: AtomicU32,
     /// Slow paths since the last look at the clock.
     slow: AtomicU32,
     /// When idle magazines were emptied last.
@@ -98,6 +103,8 @@ impl Owner {
                     active: AtomicU32::new(0),
                 }
             }; BINS],
+            collected: Cache::new(),
+            is_slow: AtomicU32::new(0),
             slow: AtomicU32::new(0),
             tidied: AtomicU64::new(0),
             inbox: Inbox::new(),
@@ -136,8 +143,25 @@ impl Owner {
         self.heads[bin].count.load(Ordering::Relaxed) as usize
     }
 
-    /// The blocks in the bin's magazine. Exact while the thread is stopped.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the collector's; tested here"))]
+    /// Runs a slow path.
+    #[inline(always)]
+    pub(super) fn slowly<T>(&self, work: impl FnOnce() -> T) -> T {
+        let outer = self.is_slow.load(Ordering::Relaxed);
+        self.is_slow.store(1, Ordering::Relaxed);
+        // The collector reads it while this thread is stopped: only the compiler could reorder.
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        let result = work();
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        self.is_slow.store(outer, Ordering::Relaxed);
+        result
+    }
+
+    /// Whether every block in a magazine is in no other place. For who has stopped the thread.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed) == 0
+    }
+
+    /// The blocks in the bin's magazine. Exact while the thread is stopped, and settled.
     pub(crate) fn blocks(&self, bin: usize) -> impl Iterator<Item = usize> {
         let blocks = self.magazines[bin].iter().take(self.count(bin));
         blocks.map(|block| block.load(Ordering::Relaxed) as usize)
@@ -149,7 +173,7 @@ impl Owner {
         let slow = self.slow.load(Ordering::Relaxed) + 1;
         self.slow.store(slow % TIDY_EVERY, Ordering::Relaxed);
         if slow == TIDY_EVERY {
-            self.tidy_slow();
+            self.slowly(|| self.tidy_slow());
         }
     }
 

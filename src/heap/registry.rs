@@ -22,7 +22,7 @@ const CHUNK: usize = 8;
 /// Idle records that one adoption looks at.
 const ADOPTION: usize = 4;
 
-struct Records {
+pub(super) struct Records {
     /// Idle records, the most recent first.
     idle: *const Owner,
     /// Memory for records that were never used.
@@ -126,7 +126,7 @@ pub(super) fn trim_idle() {
     let mut at = records.idle;
     // SAFETY: null, or a record, which lives for ever.
     while let Some(owner) = unsafe { at.as_ref() } {
-        owner.trim();
+        owner.slowly(|| owner.trim());
         at = owner.next_idle.load(Ordering::Relaxed);
     }
 }
@@ -143,6 +143,16 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Owner> {
     })
 }
 
+/// Evidence that no record changes hands.
+pub(super) struct Held {
+    _records: crate::base::early_lock::EarlyLocked<'static, Records>,
+}
+
+/// Keeps records where they are.
+pub(super) fn hold() -> Held {
+    Held { _records: RECORDS.lock() }
+}
+
 /// Records, and how many of them are idle.
 pub(super) fn counts() -> (usize, usize) {
     (COUNT.load(Ordering::Relaxed), IDLE.load(Ordering::Relaxed))
@@ -151,13 +161,18 @@ pub(super) fn counts() -> (usize, usize) {
 /// Has the locks of the layer held around every fork. Called once.
 pub(super) fn prepare_for_forks() {
     // Without: a child that is forked while another thread holds a lock might wait for ever, as with any allocator that has no handlers.
-    let _ = thread::around_fork(before_fork, after_fork, after_fork);
+    let _ = thread::around_fork(before_fork, after_fork, after_fork_in_child);
 }
 
 extern "C" fn before_fork() {
     RECORDS.hold_for_fork();
     central::hold_for_fork();
     pages::lock_for_fork().hold_for_fork();
+}
+
+extern "C" fn after_fork_in_child() {
+    after_fork();
+    crate::world::after_fork_in_child();
 }
 
 extern "C" fn after_fork() {

@@ -72,6 +72,8 @@ struct Own {
     fresh: AtomicU32,
     /// Whether a list holds the span: `owner` or `central`.
     listed: AtomicU32,
+    /// Of a collected span: the number of the last sweep that has been here. Under the lock of `central`.
+    swept: AtomicU32,
     /// The links of that list.
     before: AtomicPtr<Span>,
     after: AtomicPtr<Span>,
@@ -185,6 +187,14 @@ impl Span {
 
     pub(super) fn set_listed(&self, listed: bool) {
         self.own.0.listed.store(u32::from(listed), Ordering::Relaxed);
+    }
+
+    pub(super) fn swept(&self) -> u32 {
+        self.own.0.swept.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_swept(&self, sweep: u32) {
+        self.own.0.swept.store(sweep, Ordering::Relaxed);
     }
 
     /// Bytes of a large block.

@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use super::arena::{self, KINDS, Kind};
-use super::cache::{Cache, Grant};
+use super::cache::Cache;
 use super::central::{self, Swept};
 use super::class::{self, BINS, CLASSES, GRANULE};
-use super::{Allocator, large, lookup, pages, registry, span};
+use super::{Allocator, frozen, large, lookup, pages, registry, span};
 use proptest::prelude::*;
 
 /// A block of the crate's heap, freed with its value, on whatever thread that happens.
@@ -152,10 +152,17 @@ static COLLECTED: Mutex<()> = Mutex::new(());
 fn collected(cache: &Cache, bin: usize) -> usize {
     loop {
         match cache.alloc(bin) {
-            Grant::Hit(slot) => return slot.as_ptr() as usize,
-            Grant::Refill => cache.refill(bin).unwrap(),
+            Some(slot) => return slot.as_ptr() as usize,
+            None => assert!(cache.refill(bin).unwrap() > 0),
         }
     }
+}
+
+/// What the collector does after marking. No other thread of this process has collected objects.
+fn sweep() -> Swept {
+    frozen::freeze().end_marking();
+    while central::sweep_some(3) {}
+    central::finish_sweep()
 }
 
 #[test]
@@ -178,7 +185,7 @@ fn collected_objects_live_as_long_as_they_are_marked() {
     let big = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
     let lost = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
 
-    cache.flush();
+    cache.empty(false);
     let (kept, gone): (Vec<_>, Vec<_>) = objects.iter().partition(|(_, address)| address / 8 % 3 == 0);
     for (_, address) in &kept {
         let object = lookup::object(*address).unwrap();
@@ -186,7 +193,7 @@ fn collected_objects_live_as_long_as_they_are_marked() {
     }
     assert!(lookup::object(big + 500_000).unwrap().mark());
     let bytes: usize = kept.iter().map(|(bin, _)| class::SIZES[bin / 2] as usize).sum();
-    let swept = central::sweep();
+    let swept = sweep();
     assert_eq!(
         (swept.live, swept.live_bytes, swept.freed),
         (kept.len() + 1, bytes + (1 << 20), gone.len() + 1)
@@ -203,26 +210,29 @@ fn collected_objects_live_as_long_as_they_are_marked() {
     for (bin, _) in &objects {
         assert!(!kept.contains(&collected(&cache, *bin)));
     }
-    cache.flush();
-    let all = central::sweep();
+    cache.empty(false);
+    let all = sweep();
     assert_eq!((all.live, all.live_bytes), (0, 0));
-    assert_eq!(central::sweep(), Swept::default());
+    assert_eq!(sweep(), Swept::default());
 }
 
 #[test]
-fn a_flushed_cache_has_lost_nothing() {
+fn objects_are_born_marked_while_marking_is_on() {
     let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    sweep();
     let cache = Cache::new();
-    let bin = 20;
-    let mut seen = HashSet::new();
-    for _ in 0..class::slots(bin / 2) {
-        assert!(seen.insert(collected(&cache, bin)));
-        cache.flush();
-    }
-    // One span served them all.
-    let spans: HashSet<_> = seen.iter().map(|address| address / GRANULE).collect();
-    assert_eq!(spans.len(), 1);
-    central::sweep();
+    let before = collected(&cache, 20);
+    // As the collector does, but for the caches of threads.
+    central::set_marking(true);
+    cache.blacken();
+    let during: Vec<_> = (0..200).map(|_| collected(&cache, 20)).collect();
+    let is_marked = |address: usize| lookup::object(address).unwrap().is_marked();
+    assert!(!is_marked(before));
+    assert!(during.iter().all(|address| is_marked(*address)));
+    cache.empty(true);
+    let swept = sweep();
+    assert_eq!((swept.live, swept.freed), (during.len(), 1));
+    assert_eq!(sweep().live, 0);
 }
 
 #[test]
@@ -233,13 +243,13 @@ fn a_zeroed_run_that_was_used_is_zero() {
     let block = large::alloc(kind, 4 * GRANULE, 1, true, false).unwrap();
     // SAFETY: the block has that many bytes.
     unsafe { block.write_bytes(1, 2 * GRANULE) };
-    central::sweep();
+    sweep();
     let again = large::alloc(kind, 4 * GRANULE, 1, true, false).unwrap();
     assert_eq!(again, block, "first fit");
     // SAFETY: the block has that many bytes, all zeroed.
     let bytes = unsafe { std::slice::from_raw_parts(again, 4 * GRANULE) };
     assert!(bytes.iter().all(|byte| *byte == 0));
-    central::sweep();
+    sweep();
 }
 
 /// One step of [`runs_are_first_fit`].
@@ -267,7 +277,7 @@ proptest! {
         // In a part of the arena that no other test uses, from an empty state: whatever was there is swept.
         let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let kind = Kind::CollectedNoscan;
-        central::sweep();
+        sweep();
         let bottom = arena::bounds(kind).start;
         // The naive model: who has each granule.
         let mut model: Vec<bool> = Vec::new();

@@ -75,6 +75,12 @@ impl Life {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
+    /// Whether the cell is not free, and whether its goroutine may still run. For who has stopped the world.
+    pub(crate) fn look(&self) -> (bool, bool) {
+        let life = self.0.load(Ordering::Relaxed);
+        (life >= REF, life & DONE == 0)
+    }
+
     /// One more reference, from one that the caller holds.
     pub(crate) fn add_ref(&self) {
         self.0.fetch_add(REF, Ordering::Relaxed);

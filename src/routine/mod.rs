@@ -12,12 +12,14 @@
 //! | `unwind` | cancellation, `goexit`, and the marks they unwind with |
 //! | `scope` | the count of a scope's children |
 //! | `locals` | `task_local!` values |
+//! | `roots` | what a goroutine holds, for the collector |
 
 pub(crate) mod body;
 pub(crate) mod cell;
 pub(crate) mod life;
 pub(crate) mod locals;
 pub(crate) mod place;
+pub(crate) mod roots;
 pub(crate) mod scope;
 pub(crate) mod slot;
 pub(crate) mod unwind;

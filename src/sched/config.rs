@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::base::parse::parse_bytes;
 use crate::stack::{MAX_STACK, MIN_STACK};
 
 /// The most workers a runtime has: the idle mask has 1,024 bits, half of them for spares.
@@ -146,21 +147,6 @@ pub(crate) fn check_stack_initial(bytes: usize, stack_max: usize, source: &str) 
     Err(invalid(format!(
         "{source}: stack_initial of {bytes} bytes; it can be at most stack_max, which is {stack_max}"
     )))
-}
-
-/// `123`, `64K`, `64KiB`, `1G`: powers of 1024.
-fn parse_bytes(text: &str) -> Option<usize> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: usize = text[..digits].parse().ok()?;
-    let shift = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

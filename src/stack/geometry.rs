@@ -217,7 +217,12 @@ impl Header {
 
     /// Bytes that are open: header and stack down to the soft guard.
     pub(crate) fn open_bytes(&self) -> usize {
-        self.top() - (self.guard.load(Ordering::Relaxed) + PAGE)
+        self.top() - self.open_from()
+    }
+
+    /// The lowest address that is open.
+    pub(crate) fn open_from(&self) -> usize {
+        self.guard.load(Ordering::Relaxed) + PAGE
     }
 
     /// The lowest address that this slot's goroutine may ever use.

@@ -14,6 +14,8 @@
 //! | `epoll` | readiness of descriptors |
 //! | `socket` | sockets: what std has no function for |
 //! | `file` | files: what is in memory already |
+//! | `stop` | the signal that stops threads, and what it interrupted |
+//! | `segments` | writable data and thread-local storage of what is loaded |
 //! | `limits` | what this kernel and its settings allow: what `doctor` prints |
 
 pub(crate) mod clock;
@@ -23,8 +25,10 @@ pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod limits;
 pub(crate) mod mem;
+pub(crate) mod segments;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod stop;
 pub(crate) mod thread;
 
 pub(crate) use error::OsError;

@@ -58,6 +58,11 @@ fn install_dispatcher() -> Result<(), OsError> {
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = dispatch as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // While a stack grows its thread is not stopped (`sys::stop`): the interrupted stack pointer would be out of sight.
+    for stop in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+        // SAFETY: the mask is writable.
+        unsafe { libc::sigaddset(&mut action.sa_mask, stop) };
+    }
     // The previous action is stored before ours can run, so that `dispatch` always finds it.
     // SAFETY: `PREVIOUS` is writable: `install` runs once, and nothing reads it before the second call below.
     let read = unsafe { libc::sigaction(libc::SIGSEGV, std::ptr::null(), PREVIOUS.0.get().cast()) };

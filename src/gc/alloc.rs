@@ -1,0 +1,86 @@
+//! Memory for collected values: which kind of object a type needs, and what happens when there is none. Called by `ptr`; calls `heap::collected`.
+
+use std::alloc::Layout;
+use std::any::TypeId;
+use std::ptr::NonNull;
+
+use super::collector;
+use crate::heap::collected::{self, Refusal, Shape};
+
+/// Whether values of a type may hold references, as far as that can be told: a pointer is aligned to eight, and numbers are none.
+const fn may_refer<T>() -> bool {
+    align_of::<T>() >= 8 && size_of::<T>() >= 8
+}
+
+/// Whether a type is one of the numbers that are as wide as a pointer.
+#[inline(always)]
+fn is_number<T: 'static>() -> bool {
+    let this = TypeId::of::<T>();
+    this == TypeId::of::<u64>() || this == TypeId::of::<i64>() || this == TypeId::of::<f64>()
+}
+
+/// Fails to compile for a type with a destructor.
+pub(super) const fn assert_no_destructor<T>() {
+    assert!(
+        !std::mem::needs_drop::<T>(),
+        "the collected heap runs no destructors: use `gc::GcDrop` for a type that has one, or build it of `Gc`, `Gc<str>`, atomics, this crate's `Mutex` and the collections in `gc`"
+    );
+}
+
+/// Memory for `count` values; what is not written by the caller reads as zero if it is scanned.
+#[inline(always)]
+pub(super) fn array<T: 'static>(count: usize) -> NonNull<T> {
+    if count == 0 || size_of::<T>() == 0 {
+        // Nothing is stored, so nothing is allocated; but nothing that is as long-lived and aligned could be wrong.
+        return NonNull::dangling();
+    }
+    let Ok(layout) = Layout::array::<T>(count) else { too_large::<T>(count) };
+    raw(layout, may_refer::<T>() && !is_number::<T>()).cast()
+}
+
+/// Memory for a layout.
+#[inline(always)]
+pub(super) fn raw(layout: Layout, scan: bool) -> NonNull<u8> {
+    let shape = Shape { bytes: layout.size(), align: layout.align(), scan };
+    match collected::alloc(shape, false, collector::after_slow_path) {
+        Ok(object) => object,
+        Err(refusal) => again(shape, layout, refusal),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn again(shape: Shape, layout: Layout, refusal: Refusal) -> NonNull<u8> {
+    let refusal = match refusal {
+        Refusal::NotInCharge if collector::may_leak() => return leak(layout),
+        Refusal::NotInCharge => refusal,
+        Refusal::Exhausted { .. } => {
+            collector::collect();
+            match collected::alloc(shape, false, collector::after_slow_path) {
+                Ok(object) => return object,
+                Err(refusal) => refusal,
+            }
+        }
+    };
+    match refusal {
+        Refusal::NotInCharge => panic!(
+            "Gc::new needs greenroutine's heap as the program's allocator, and it is not: the program has a #[global_allocator] of its own, or GREENROUTINE_HEAP=system is set, or \
+             the kernel refused to reserve address space; `greenroutine doctor` says which"
+        ),
+        Refusal::Exhausted { .. } => std::alloc::handle_alloc_error(layout),
+    }
+}
+
+/// Memory that is never freed: for checkers (Miri, Valgrind, sanitizers), under which the heap steps aside and nothing is collected.
+#[cold]
+fn leak(layout: Layout) -> NonNull<u8> {
+    // SAFETY: the layout is not empty.
+    let block = unsafe { std::alloc::alloc_zeroed(layout) };
+    NonNull::new(block).unwrap_or_else(|| std::alloc::handle_alloc_error(layout))
+}
+
+#[cold]
+#[inline(never)]
+fn too_large<T>(count: usize) -> ! {
+    panic!("{count} values of {} bytes are more than the address space holds ({} bytes)", size_of::<T>(), isize::MAX)
+}

@@ -1,0 +1,67 @@
+//! The collected heap: [`Gc<T>`] is a `Copy` pointer to a value that lives as long as anybody can reach it, and memory that nobody reaches comes back by itself.
+//!
+//! ```
+//! use greenroutine::Gc;
+//! use greenroutine::sync::Mutex;
+//!
+//! struct Node {
+//!     name: Gc<str>,
+//!     links: Mutex<Option<Gc<Node>>>,
+//! }
+//!
+//! // A cycle, with nothing to free: when nobody has `a` or `b` any more, both go.
+//! let a = Gc::new(Node { name: Gc::from("a"), links: Mutex::new(None) });
+//! let b = Gc::new(Node { name: Gc::from("b"), links: Mutex::new(Some(a)) });
+//! *a.links.lock() = Some(b);
+//! assert_eq!(&*a.links.lock().unwrap().name, "b");
+//! ```
+//!
+//! # Where a `Gc` may be
+//!
+//! Anywhere that safe Rust can keep a word: in locals, across every blocking call, in a `Box`, a `Vec`, an `Arc<Mutex<..>>`, a static, a thread-local, a channel, the closure of a goroutine
+//! that has not started, a panic's payload. There is no `Trace` to implement, no root to register, no barrier. The collector reads stacks, registers, thread-locals, statics and every
+//! allocation of the program that may hold a pointer, word by word (it is *conservative*: what looks like a pointer counts as one), which it can because the
+//! program's allocator is the crate's ([`heap`](crate::heap)).
+//!
+//! # What has no destructor
+//!
+//! A collected value is freed without running anything, so `Gc::new` takes types without destructor only; that is checked when the program is compiled. `Gc` itself, numbers, references, atomics, and
+//! this crate's locks have none.
+//!
+//! # Limits
+//!
+//! A `Gc` must lie where a word lies, at an address that is a multiple of eight. Safe code cannot place it otherwise, but code that copies values as bytes into `Vec<u8>` (type-erased command queues),
+//! or keeps them compressed, XORed or encrypted, hides them. So does memory that is not of this heap: what C code allocates, mapped files. [`roots::add`] shows such memory to the
+//! collector, and [`Root`] keeps one object alive on behalf of code that it cannot see.
+//!
+//! A second copy of this crate in the same process has a heap of its own that this one does not see; and where the program's allocator is not this crate's,
+//! [`Gc::new`] panics and says so.
+//!
+//! # Environment
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `GREENROUTINE_GC_PERCENT` | [`set_percent`]: a number, or `off` |
+//! | `GREENROUTINE_MEMORY_LIMIT` | [`set_memory_limit`]: bytes, with a suffix such as `MiB`, or `off` |
+//! | `GREENROUTINE_GC` | `backend=auto`, `stw` or `off`; `trace=1`: a line on standard error for each cycle; `check=poison`: freed objects are overwritten. Separated by commas |
+
+mod alloc;
+mod collector;
+mod config;
+mod cycle;
+mod mark;
+mod pile;
+mod ptr;
+pub mod roots;
+mod scan;
+mod slot;
+mod stats;
+
+pub use collector::{PauseGuard, collect, pause_guard, set_memory_limit, set_percent};
+pub use ptr::Gc;
+pub use roots::Root;
+pub use slot::{Slot, SlotOption};
+pub use stats::{Backend, Pauses, Stats, stats};
+
+#[doc(hidden)]
+pub use crate::__gc_unsize as unsize;

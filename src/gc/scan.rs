@@ -1,0 +1,89 @@
+//! The roots, one kind after the other: what the program can reach directly. Called by `cycle` while the world is stopped.
+
+use std::ops::Range;
+
+use super::mark::Marker;
+use super::roots;
+use crate::base::meta;
+use crate::heap::frozen::Frozen;
+use crate::routine::roots as goroutines;
+use crate::sys::segments::{self, Part};
+use crate::world::Record;
+use crate::world::stop::Stopped;
+
+/// Below the stack pointer: the red zone of the x86-64 ABI, in which a leaf function keeps its locals.
+const RED_ZONE: usize = 128;
+
+/// What keeps the roots from changing, but for the program itself: got before the world is stopped.
+pub(super) struct Held {
+    pub(super) added: roots::Held,
+    pub(super) cells: meta::Frozen,
+    pub(super) heap: Frozen,
+}
+
+/// Scans all roots. Returns how many bytes of goroutines' stacks and cells were among them.
+pub(super) fn all(marker: &mut Marker, held: &Held, world: &Stopped) -> usize {
+    data_and_thread_locals(marker, world);
+    let mut is_elsewhere = false;
+    for thread in world.threads() {
+        is_elsewhere |= one_thread(marker, thread);
+    }
+    let before = marker.marked.scanned;
+    goroutines::for_each(&held.cells, is_elsewhere, |range| ambiguous(marker, range));
+    let stacks = marker.marked.scanned - before;
+    held.heap.for_each_manual(|range| plain(marker, range));
+    for range in held.added.ranges() {
+        plain(marker, range);
+    }
+    stacks
+}
+
+fn plain(marker: &mut Marker, range: Range<usize>) {
+    // SAFETY: statics, live blocks of the heap, and what `roots::add`'s caller has vouched for are mapped readable; the loader's lock, the heap's and that of the list are held.
+    unsafe { marker.scan(range) };
+}
+
+fn ambiguous(marker: &mut Marker, range: Range<usize>) {
+    // SAFETY: the used part of a stack, or what the kernel has saved of a stopped thread, which both stay while it is stopped.
+    unsafe { marker.scan_ambiguous(range) };
+}
+
+/// Writable data of everything that is loaded, and the thread-locals of every thread.
+fn data_and_thread_locals(marker: &mut Marker, world: &Stopped) {
+    segments::for_each(|part| match part {
+        Part::Data(range) => plain(marker, range),
+        Part::ThreadLocal(offsets) => {
+            for thread in world.threads().filter(|thread| thread.thread_pointer() != 0) {
+                let at = |offset: isize| thread.thread_pointer().wrapping_add_signed(offset);
+                plain(marker, at(offsets.start)..at(offsets.end));
+            }
+        }
+    });
+}
+
+/// A thread's registers and its stack. Returns whether its stack pointer is neither in its own stack nor in a goroutine's.
+fn one_thread(marker: &mut Marker, thread: &'static Record) -> bool {
+    let (start, end) = thread.registers();
+    ambiguous(marker, start..end);
+    let sp = thread.sp();
+    let from = (sp & !7).saturating_sub(RED_ZONE);
+    if let Some(stack) = goroutines::of_running(sp) {
+        ambiguous(marker, from..stack.end);
+        return false;
+    }
+    let own = thread.bounds();
+    if let Some((_, high)) = own.filter(|(low, high)| (*low..*high).contains(&sp)) {
+        ambiguous(marker, from..high);
+        return false;
+    }
+    // A handler on an alternate stack, or a library that switches stacks: all of the mapping from there on, and all there is of the thread's own.
+    if let Some(mapping) = segments::mapping_of(sp) {
+        ambiguous(marker, from.max(mapping.start)..mapping.end);
+    }
+    if let Some((low, high)) = own
+        && let Some(mapping) = segments::mapping_of(high - 1)
+    {
+        ambiguous(marker, low.max(mapping.start)..high);
+    }
+    own.is_some()
+}

@@ -1,0 +1,179 @@
+//! What collection costs and what it found.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+/// How cycles are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The world is stopped while objects are marked.
+    Stw,
+    /// Nothing is collected.
+    Off,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stw => "stw",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What the collector has done and sees: [`stats`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How cycles are run.
+    pub backend: Backend,
+    /// Why it is this one and not a better one.
+    pub why: String,
+    /// Cycles until now.
+    pub cycles: u64,
+    /// Bytes of collected objects that the last cycle has found alive, and of those allocated since.
+    pub heap_live: usize,
+    /// Bytes of the whole heap that are in use, ordinary Rust allocations included.
+    pub heap_in_use: usize,
+    /// Bytes of collected objects allocated since the start of the process.
+    pub allocated_total: usize,
+    /// Bytes of collected objects above which the next cycle begins; none if none will.
+    pub heap_goal: Option<usize>,
+    /// Bytes that the last cycle has read as roots: stacks, statics, thread-locals, and ordinary allocations that may hold pointers.
+    pub roots: usize,
+    /// Bytes of goroutines' stacks among the roots.
+    pub stacks: usize,
+    /// Times for which the world stood still.
+    pub pauses: Pauses,
+    /// Time spent marking, in all.
+    pub mark_time: Duration,
+    /// Time that allocating goroutines spent helping, in all.
+    pub assist_time: Duration,
+    /// Time spent sweeping by the collector itself, in all.
+    pub sweep_time: Duration,
+}
+
+/// A distribution of pauses. Kept in buckets an eighth of a doubling wide, so percentiles are right to within 9%; the maximum is exact.
+#[derive(Clone)]
+pub struct Pauses {
+    counts: Box<[u64; BUCKETS]>,
+    count: u64,
+    max: Duration,
+    total: Duration,
+}
+
+const BUCKETS: usize = 64 * 8;
+
+impl Pauses {
+    pub(super) fn new() -> Self {
+        Self { counts: Box::new([0; BUCKETS]), count: 0, max: Duration::ZERO, total: Duration::ZERO }
+    }
+
+    pub(super) fn add(&mut self, pause: Duration) {
+        let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[bucket(nanos)] += 1;
+        self.count += 1;
+        self.max = self.max.max(pause);
+        self.total += pause;
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// All together.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// The median.
+    pub fn p50(&self) -> Duration {
+        self.percentile(50.0)
+    }
+
+    /// The 99th percentile.
+    pub fn p99(&self) -> Duration {
+        self.percentile(99.0)
+    }
+
+    /// The time below which that many percent of the pauses are; zero if there were none.
+    pub fn percentile(&self, percent: f64) -> Duration {
+        let rank = ((percent / 100.0 * self.count as f64).ceil() as u64).clamp(1, self.count.max(1));
+        let mut seen = 0;
+        for (index, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return Duration::from_nanos(top(index)).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+impl fmt::Debug for Pauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pauses")
+            .field("count", &self.count)
+            .field("p50", &self.p50())
+            .field("p99", &self.p99())
+            .field("max", &self.max)
+            .finish()
+    }
+}
+
+/// The bucket of a number: its highest bit, and the three below it.
+fn bucket(number: u64) -> usize {
+    if number < 8 {
+        return number as usize;
+    }
+    let high = number.ilog2() as usize;
+    (high - 2) * 8 + (number >> (high - 3)) as usize % 8
+}
+
+/// The largest number of a bucket.
+fn top(bucket: usize) -> u64 {
+    if bucket < 8 {
+        return bucket as u64;
+    }
+    let high = bucket / 8 + 2;
+    ((8 + bucket as u64 % 8 + 1) << (high - 3)) - 1
+}
+
+/// What the collector has done, and the state of the collected heap.
+pub fn stats() -> Stats {
+    super::collector::stats()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_hold_what_they_say() {
+        for number in (0..10_000).chain([1 << 40, (1 << 40) + 12_345, u64::MAX >> 1]) {
+            let bucket = bucket(number);
+            assert!(number <= top(bucket), "{number}");
+            assert!(bucket == 0 || number > top(bucket - 1), "{number}");
+        }
+    }
+
+    #[test]
+    fn percentiles() {
+        let mut pauses = Pauses::new();
+        assert_eq!((pauses.p50(), pauses.max()), (Duration::ZERO, Duration::ZERO));
+        (1..=100).for_each(|micros| pauses.add(Duration::from_micros(micros)));
+        let near = |duration: Duration, micros: f64| (duration.as_secs_f64() * 1e6 / micros - 1.0).abs() < 0.13;
+        assert!(near(pauses.p50(), 50.0), "{pauses:?}");
+        assert!(near(pauses.p99(), 99.0), "{pauses:?}");
+        assert_eq!(pauses.max(), Duration::from_micros(100));
+    }
+}

@@ -1,0 +1,112 @@
+//! Collected objects: allocation. Called by `gc`; calls the thread's `cache`, and `central` for large objects.
+//!
+//! Never inlined, because the thread-local's address must not be kept across a goroutine's switch (`local`), and so that the address of an object that is not stored anywhere yet is in a
+//! register or on the stack when a stop finds it.
+
+use std::ptr::NonNull;
+
+use super::arena::Kind;
+use super::class;
+use super::local::{self, Slow};
+use super::owner::{Exhausted, Owner};
+use super::{central, large};
+use crate::world::{critical, stop};
+
+/// Why there is no object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// The heap is not in charge of the process's memory.
+    NotInCharge,
+    /// There is no memory.
+    Exhausted { bytes: usize },
+}
+
+/// What kind of object is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) bytes: usize,
+    pub(crate) align: usize,
+    /// Whether it may hold pointers, and is read by the marker.
+    pub(crate) scan: bool,
+}
+
+impl Shape {
+    fn kind(self) -> Kind {
+        if self.scan { Kind::CollectedScan } else { Kind::CollectedNoscan }
+    }
+}
+
+/// An object. What it may hold beyond what the caller is about to write reads as zero if it is scanned: the rest of its slot, or all of it with `zeroed`.
+///
+/// `slow` is told, after a slow path, that memory was handed out: it may begin a collection.
+#[inline(never)]
+pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+    let Some(class) = class::of(shape.bytes.max(1), shape.align) else {
+        return alloc_large(shape, zeroed, slow);
+    };
+    let bin = class * 2 + usize::from(!shape.scan);
+    let slot = match local::owner().collected.alloc(bin) {
+        Some(slot) => slot,
+        None => alloc_slow(bin, slow)?,
+    };
+    let from = if zeroed { 0 } else { shape.bytes };
+    let to = if shape.scan { class::SIZES[class] as usize } else { shape.bytes };
+    if from < to {
+        // SAFETY: inside the slot, which is nobody else's.
+        unsafe { slot.add(from).write_bytes(0, to - from) };
+    }
+    Ok(slot)
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_slow(bin: usize, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+    let refill = |owner: &'static Owner| loop {
+        let bytes = owner.collected.refill(bin)?;
+        central::count_handed_out(bytes);
+        // None if a stop came in between.
+        if let Some(slot) = owner.collected.alloc(bin) {
+            return Ok(slot);
+        }
+    };
+    let slot = match local::with_slow(|owner| {
+        refill(owner).or_else(|_: Exhausted| {
+            owner.trim();
+            refill(owner)
+        })
+    }) {
+        Slow::Done(Ok(slot)) => slot,
+        Slow::Done(Err(exhausted)) => return Err(Refusal::Exhausted { bytes: exhausted.bytes }),
+        Slow::Aside => return Err(Refusal::NotInCharge),
+        Slow::NoRecord => return Err(Refusal::Exhausted { bytes: class::SIZES[bin / 2] as usize }),
+    };
+    slow();
+    Ok(slot)
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_large(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+    if local::is_aside() {
+        return Err(Refusal::NotInCharge);
+    }
+    let exhausted = Refusal::Exhausted { bytes: shape.bytes };
+    let block = loop {
+        let stops = stop::count();
+        let take = || central::take_large(shape.kind(), shape.bytes, shape.align, zeroed);
+        let span = take()
+            .or_else(|_| {
+                large::trim_caches();
+                take()
+            })
+            .map_err(|_| exhausted)?;
+        // Until its address is in a register nothing keeps it alive: if there was a stop, it may be gone.
+        let block = critical::run(|| (stop::count() == stops).then(|| span.start() as *mut u8));
+        if let Some(block) = block {
+            break NonNull::new(block).ok_or(exhausted)?;
+        }
+    };
+    central::count_handed_out(shape.bytes);
+    slow();
+    Ok(block)
+}
