@@ -111,7 +111,10 @@ fn alignments_are_kept() {
     struct Page(u8);
     for n in 0..20 {
         let (line, page) = (Gc::new(Line(n)), Gc::new(Page(n)));
-        assert!((Gc::as_ptr(line) as usize).is_multiple_of(64) && (Gc::as_ptr(page) as usize).is_multiple_of(4096));
+        assert!(
+            (Gc::as_ptr(line) as usize).is_multiple_of(64)
+                && (Gc::as_ptr(page) as usize).is_multiple_of(4096)
+        );
         assert_eq!((line.0, page.0), (n, n));
     }
 }
@@ -176,7 +179,8 @@ fn hide(base: usize) -> Vec<Place> {
         let inside = witness(base + 203);
         Box::new(move || inside)
     };
-    let tree: std::collections::BTreeMap<usize, Gc<Witness>> = (204..300).map(|n| (n, witness(base + n))).collect();
+    let tree: std::collections::BTreeMap<usize, Gc<Witness>> =
+        (204..300).map(|n| (n, witness(base + n))).collect();
     vec![
         Box::new(move |base| assert_alive(*boxed, base)),
         Box::new(move |base| vector.iter().enumerate().for_each(|(n, gc)| assert_alive(*gc, base + n + 1))),
@@ -202,29 +206,29 @@ fn hide(base: usize) -> Vec<Place> {
 
 fn every_place() {
     let places = hide(10_000);
-    LOCAL.set(Some(witness(1)));
     let local = witness(2);
     churn();
     assert_alive(local, 2);
-    assert_alive(LOCAL.take().expect("set"), 1);
     places.into_iter().for_each(|place| place(10_000));
 }
 
 #[test]
 fn every_place_of_a_thread_is_seen() {
-    every_place();
-    let thread = std::thread::spawn(every_place);
-    thread.join().expect("no panic");
+    let with_thread_local = || {
+        LOCAL.set(Some(witness(1)));
+        every_place();
+        assert_alive(LOCAL.take().expect("set"), 1);
+    };
+    with_thread_local();
+    std::thread::spawn(with_thread_local).join().expect("no panic");
 }
 
 #[test]
 fn every_place_of_a_goroutine_is_seen() {
-    for runtime in common::runtimes() {
-        runtime.run(|| {
-            let all: Vec<_> = (0..4).map(|_| go(every_place)).collect();
-            all.into_iter().for_each(|handle| handle.join().expect("no panic"));
-        });
-    }
+    common::on_goroutines(|| {
+        let all: Vec<_> = (0..2).map(|_| go(every_place)).collect();
+        all.into_iter().for_each(|handle| handle.join().expect("no panic"));
+    });
 }
 
 #[test]
@@ -238,39 +242,37 @@ fn statics_are_seen() {
 
 #[test]
 fn parked_goroutines_and_unstarted_closures_and_results_are_seen() {
-    for runtime in common::runtimes() {
-        runtime.run(|| {
-            let (sender, receiver) = channel::bounded::<()>(0);
-            let parked: Vec<_> = (0..100)
-                .map(|number| {
-                    let receiver = receiver.clone();
-                    go(move || {
-                        let mine = witness(number);
-                        let _ = receiver.recv();
-                        assert_alive(mine, number);
-                        mine
-                    })
+    common::on_goroutines(|| {
+        let (sender, receiver) = channel::bounded::<()>(0);
+        let parked: Vec<_> = (0..100)
+            .map(|number| {
+                let receiver = receiver.clone();
+                go(move || {
+                    let mine = witness(number);
+                    let _ = receiver.recv();
+                    assert_alive(mine, number);
+                    mine
                 })
-                .collect();
-            let done: Vec<_> = (0..100).map(|number| go(move || witness(1000 + number))).collect();
-            greenroutine::yield_now();
-            let captured: Vec<_> = (0..100)
-                .map(|number| {
-                    let gc = witness(2000 + number);
-                    go(move || assert_alive(gc, 2000 + number))
-                })
-                .collect();
-            churn();
-            captured.into_iter().for_each(|handle| handle.join().expect("no panic"));
-            for (number, handle) in done.into_iter().enumerate() {
-                assert_alive(handle.join().expect("no panic"), 1000 + number);
-            }
-            drop(sender);
-            for (number, handle) in parked.into_iter().enumerate() {
-                assert_alive(handle.join().expect("no panic"), number);
-            }
-        });
-    }
+            })
+            .collect();
+        let done: Vec<_> = (0..100).map(|number| go(move || witness(1000 + number))).collect();
+        greenroutine::yield_now();
+        let captured: Vec<_> = (0..100)
+            .map(|number| {
+                let gc = witness(2000 + number);
+                go(move || assert_alive(gc, 2000 + number))
+            })
+            .collect();
+        churn();
+        captured.into_iter().for_each(|handle| handle.join().expect("no panic"));
+        for (number, handle) in done.into_iter().enumerate() {
+            assert_alive(handle.join().expect("no panic"), 1000 + number);
+        }
+        drop(sender);
+        for (number, handle) in parked.into_iter().enumerate() {
+            assert_alive(handle.join().expect("no panic"), number);
+        }
+    });
 }
 
 #[test]

@@ -32,9 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "diag",
         &[
-            "gc", "world", "heap",
-            "alarm", "sync", "channel", "moment", "go", "sched", "routine", "stack", "timer", "base", "sys",
-            "arch",
+            "gc", "world", "heap", "alarm", "sync", "channel", "moment", "go", "sched", "routine", "stack",
+            "timer", "base", "sys", "arch",
         ],
     ),
     (

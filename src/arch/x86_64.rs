@@ -56,7 +56,9 @@ pub(super) fn spill_callee_saved(into: &mut [usize; CALLEE_SAVED]) {
 pub(super) unsafe fn racy_load(address: usize) -> usize {
     let word: usize;
     // SAFETY: the caller's contract: the word is mapped. What it holds does not matter.
-    unsafe { asm!("mov {0}, [{1}]", out(reg) word, in(reg) address, options(nostack, preserves_flags, readonly)) };
+    unsafe {
+        asm!("mov {0}, [{1}]", out(reg) word, in(reg) address, options(nostack, preserves_flags, readonly))
+    };
     word
 }
 

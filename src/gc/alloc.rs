@@ -82,5 +82,9 @@ fn leak(layout: Layout) -> NonNull<u8> {
 #[cold]
 #[inline(never)]
 fn too_large<T>(count: usize) -> ! {
-    panic!("{count} values of {} bytes are more than the address space holds ({} bytes)", size_of::<T>(), isize::MAX)
+    panic!(
+        "{count} values of {} bytes are more than the address space holds ({} bytes)",
+        size_of::<T>(),
+        isize::MAX
+    )
 }

@@ -30,7 +30,8 @@ pub(super) struct Config {
 }
 
 impl Config {
-    const DEFAULT: Self = Self { choice: Choice::Auto, percent: Some(100), limit: None, trace: false, poison: false };
+    const DEFAULT: Self =
+        Self { choice: Choice::Auto, percent: Some(100), limit: None, trace: false, poison: false };
 
     /// From the environment of the process.
     pub(super) fn read() -> Result<Self, String> {
@@ -62,7 +63,12 @@ impl Config {
                 })?),
             };
         }
-        for part in text("GREENROUTINE_GC")?.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text("GREENROUTINE_GC")?
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             config.set(part)?;
         }
         Ok(config)

@@ -39,14 +39,7 @@ impl Marker {
     /// Nothing is marked yet.
     pub(super) fn new(pile: Pile) -> Self {
         let (start, end) = lookup::collected();
-        Self {
-            start,
-            length: end - start,
-            pile,
-            ahead: [None; AHEAD],
-            at: 0,
-            marked: Marked::default(),
-        }
+        Self { start, length: end - start, pile, ahead: [None; AHEAD], at: 0, marked: Marked::default() }
     }
 
     /// Gives the memory of the stack back for the next cycle.
@@ -96,8 +89,11 @@ impl Marker {
         while at < end {
             // SAFETY: inside the range.
             let word = unsafe { arch::racy_load(at) };
-            if self.is_candidate(word.wrapping_sub(1)) {
+            if self.is_candidate(word) {
                 self.pile.push(word);
+            }
+            // The object before the very first does not exist, and one that ends where the collected part ends does.
+            if self.is_candidate(word.wrapping_sub(1)) {
                 self.pile.push(word - 1);
             }
             at += 8;

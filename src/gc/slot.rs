@@ -158,8 +158,13 @@ impl<T: 'static> SlotOption<T> {
 
     /// Replaces what it holds if that is `current`: the same object, not an equal one. Returns what it held, as `Ok` if it was replaced.
     #[inline]
-    pub fn compare_exchange(&self, current: Option<Gc<T>>, new: Option<Gc<T>>) -> Result<Option<Gc<T>>, Option<Gc<T>>> {
-        let result = self.value.compare_exchange(pointer(current), pointer(new), Ordering::SeqCst, Ordering::SeqCst);
+    pub fn compare_exchange(
+        &self,
+        current: Option<Gc<T>>,
+        new: Option<Gc<T>>,
+    ) -> Result<Option<Gc<T>>, Option<Gc<T>>> {
+        let result =
+            self.value.compare_exchange(pointer(current), pointer(new), Ordering::SeqCst, Ordering::SeqCst);
         result.map(option).map_err(option)
     }
 }

@@ -171,7 +171,8 @@ mod tests {
         let mut pauses = Pauses::new();
         assert_eq!((pauses.p50(), pauses.max()), (Duration::ZERO, Duration::ZERO));
         (1..=100).for_each(|micros| pauses.add(Duration::from_micros(micros)));
-        let near = |duration: Duration, micros: f64| (duration.as_secs_f64() * 1e6 / micros - 1.0).abs() < 0.13;
+        let near =
+            |duration: Duration, micros: f64| (duration.as_secs_f64() * 1e6 / micros - 1.0).abs() < 0.13;
         assert!(near(pauses.p50(), 50.0), "{pauses:?}");
         assert!(near(pauses.p99(), 99.0), "{pauses:?}");
         assert_eq!(pauses.max(), Duration::from_micros(100));

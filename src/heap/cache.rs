@@ -79,16 +79,14 @@ impl Cache {
     }
 
     /// Puts all that is left back into the spans and forgets them. By the collector, which has stopped the thread; the sweep lists them again.
-    pub(super) fn empty(&self, is_marking: bool) {
+    pub(super) fn empty(&self) {
         for line in &self.lines {
             let bits = line.bits.replace(0);
             let Some(span) = line.span.take() else { continue };
             if bits != 0 {
                 span.put(line.word.get(), bits);
-                if is_marking {
-                    // They were marked when they were taken out, and are no objects.
-                    span.side_word(line.word.get()).fetch_and(!bits, Ordering::Relaxed);
-                }
+                // They may be marked, because they were born so, or because something looks like a pointer to them; but they are no objects.
+                span.side_word(line.word.get()).fetch_and(!bits, Ordering::Relaxed);
             }
         }
     }

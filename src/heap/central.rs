@@ -126,7 +126,12 @@ pub(super) fn take(bin: usize) -> Result<&'static Span, Exhausted> {
 }
 
 /// A large object; zeroed if asked for.
-pub(super) fn take_large(kind: Kind, bytes: usize, align: usize, zeroed: bool) -> Result<&'static Span, Exhausted> {
+pub(super) fn take_large(
+    kind: Kind,
+    bytes: usize,
+    align: usize,
+    zeroed: bool,
+) -> Result<&'static Span, Exhausted> {
     let lists = LISTS.lock();
     let span = large::make(kind, bytes, align, zeroed, false)?;
     span.side_word(0).store(u64::from(is_marking()), Ordering::Relaxed);

@@ -46,7 +46,7 @@ impl Frozen {
     /// Marking is over: all that is not marked is free, once it is swept.
     pub(crate) fn end_marking(&mut self) {
         for owner in registry::all() {
-            owner.collected.empty(central::is_marking());
+            owner.collected.empty();
         }
         central::set_marking(false);
         let pages = &self.pages;

@@ -25,11 +25,13 @@ pub(super) fn alloc(
     zeroed: bool,
     grows: bool,
 ) -> Result<*mut u8, Exhausted> {
-    make(kind, bytes, align, zeroed, grows).or_else(|_| {
-        // What threads hold free may be whole runs.
-        trim_caches();
-        make(kind, bytes, align, zeroed, grows)
-    }).map(|span| span.start() as *mut u8)
+    make(kind, bytes, align, zeroed, grows)
+        .or_else(|_| {
+            // What threads hold free may be whole runs.
+            trim_caches();
+            make(kind, bytes, align, zeroed, grows)
+        })
+        .map(|span| span.start() as *mut u8)
 }
 
 /// As [`alloc`], of what is free now.

@@ -185,7 +185,7 @@ fn collected_objects_live_as_long_as_they_are_marked() {
     let big = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
     let lost = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
 
-    cache.empty(false);
+    cache.empty();
     let (kept, gone): (Vec<_>, Vec<_>) = objects.iter().partition(|(_, address)| address / 8 % 3 == 0);
     for (_, address) in &kept {
         let object = lookup::object(*address).unwrap();
@@ -210,7 +210,7 @@ fn collected_objects_live_as_long_as_they_are_marked() {
     for (bin, _) in &objects {
         assert!(!kept.contains(&collected(&cache, *bin)));
     }
-    cache.empty(false);
+    cache.empty();
     let all = sweep();
     assert_eq!((all.live, all.live_bytes), (0, 0));
     assert_eq!(sweep(), Swept::default());
@@ -229,7 +229,7 @@ fn objects_are_born_marked_while_marking_is_on() {
     let is_marked = |address: usize| lookup::object(address).unwrap().is_marked();
     assert!(!is_marked(before));
     assert!(during.iter().all(|address| is_marked(*address)));
-    cache.empty(true);
+    cache.empty();
     let swept = sweep();
     assert_eq!((swept.live, swept.freed), (during.len(), 1));
     assert_eq!(sweep().live, 0);

@@ -29,10 +29,17 @@ pub(crate) fn for_each(cells: &meta::Frozen, all_open: bool, mut each: impl FnMu
         }
         let payload = task.payload() as usize;
         each(payload..payload + SIZES[class] - PAYLOAD);
-        if may_run && !task.fresh.get() && let Some(slot) = task.slot() {
+        if may_run
+            && !task.fresh.get()
+            && let Some(slot) = task.slot()
+        {
             let is_parked = task.wake.waiting().is_some();
             let low = slot.stack.open_from();
-            let from = if all_open && !is_parked { low } else { (slot.suspended_sp.get() & !7).saturating_sub(MARGIN).max(low) };
+            let from = if all_open && !is_parked {
+                low
+            } else {
+                (slot.suspended_sp.get() & !7).saturating_sub(MARGIN).max(low)
+            };
             each(from..slot.stack.address());
         }
     });

@@ -149,7 +149,9 @@ mod tests {
         let data = &raw const DATA as usize;
         // In another thread than the one that asks: the offsets are the same there.
         let local = std::thread::spawn(|| {
-            LOCAL.with(|local| (std::ptr::from_ref(local) as usize).wrapping_sub(arch::thread_pointer()) as isize)
+            LOCAL.with(|local| {
+                (std::ptr::from_ref(local) as usize).wrapping_sub(arch::thread_pointer()) as isize
+            })
         });
         let local = local.join().expect("no panic");
         let (mut has_data, mut has_local) = (false, false);

@@ -24,7 +24,10 @@ static CHOSEN: OnceLock<Result<(i32, StopHandler), OsError>> = OnceLock::new();
 
 /// Chooses a signal and installs `handler` for it. Only the first call has an effect.
 pub(crate) fn install(handler: StopHandler) -> Result<(), OsError> {
-    CHOSEN.get_or_init(|| choose().and_then(|signal| set_handler(signal).map(|()| (signal, handler)))).clone().map(|_| ())
+    CHOSEN
+        .get_or_init(|| choose().and_then(|signal| set_handler(signal).map(|()| (signal, handler))))
+        .clone()
+        .map(|_| ())
 }
 
 /// The signal.
@@ -42,7 +45,11 @@ fn choose() -> Result<i32, OsError> {
             return Ok(signal);
         }
     }
-    Err(OsError { call: "sigaction: every real-time signal has a handler already", bytes: 0, errno: libc::EBUSY })
+    Err(OsError {
+        call: "sigaction: every real-time signal has a handler already",
+        bytes: 0,
+        errno: libc::EBUSY,
+    })
 }
 
 fn set_handler(signal: i32) -> Result<(), OsError> {
@@ -137,4 +144,3 @@ pub(crate) fn is_deaf(tid: i32) -> Option<bool> {
     let bit = 1_u64 << (signal()? - 1);
     Some(mask & bit != 0)
 }
-

@@ -105,7 +105,8 @@ pub(crate) fn for_each(mut each: impl FnMut(i32)) -> bool {
     let mut buffer = [0_u64; 512];
     loop {
         // SAFETY: the buffer is writable for its length.
-        let read = unsafe { libc::syscall(libc::SYS_getdents64, folder, buffer.as_mut_ptr(), size_of_val(&buffer)) };
+        let read =
+            unsafe { libc::syscall(libc::SYS_getdents64, folder, buffer.as_mut_ptr(), size_of_val(&buffer)) };
         if read <= 0 {
             break;
         }

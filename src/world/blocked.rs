@@ -32,18 +32,34 @@ pub(crate) fn during<T>(sleep: impl FnOnce() -> T) -> T {
 fn enter(record: &'static Record, sp: usize) {
     record.set_place(sp, (0, 0));
     // AcqRel: the place is seen with the state.
-    let requested = record.state.compare_exchange(state::RUNNING, state::BLOCKED, Ordering::AcqRel, Ordering::Acquire);
-    if requested.is_err() && record.state.compare_exchange(state::REQUESTED, state::HELD, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+    let requested =
+        record.state.compare_exchange(state::RUNNING, state::BLOCKED, Ordering::AcqRel, Ordering::Acquire);
+    if requested.is_err()
+        && record
+            .state
+            .compare_exchange(state::REQUESTED, state::HELD, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    {
         stop::acknowledge();
     }
 }
 
 fn leave(record: &'static Record) {
     loop {
-        match record.state.compare_exchange(state::BLOCKED, state::RUNNING, Ordering::AcqRel, Ordering::Acquire) {
+        match record.state.compare_exchange(
+            state::BLOCKED,
+            state::RUNNING,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
             Ok(_) => return,
             Err(state::HELD) => {
-                let _ = record.state.compare_exchange(state::HELD, state::WAITING, Ordering::AcqRel, Ordering::Acquire);
+                let _ = record.state.compare_exchange(
+                    state::HELD,
+                    state::WAITING,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
             }
             Err(state::WAITING) => {
                 futex::wait(&record.state, state::WAITING, u64::MAX);

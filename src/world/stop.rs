@@ -195,13 +195,23 @@ fn find_guests(owners: &mut Owners) -> bool {
 fn release(record: &'static Record) {
     let (to, wakes) = match record.state.load(Ordering::Acquire) {
         state::STOPPED => (state::RUNNING, true),
-        state::HELD => match record.state.compare_exchange(state::HELD, state::BLOCKED, Ordering::AcqRel, Ordering::Acquire) {
+        state::HELD => match record.state.compare_exchange(
+            state::HELD,
+            state::BLOCKED,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
             Ok(_) => return,
             Err(_) => (state::BLOCKED, true),
         },
         state::WAITING => (state::BLOCKED, true),
         // The stop has failed before this one answered. If it answers now, it goes on at once.
-        state::REQUESTED => match record.state.compare_exchange(state::REQUESTED, state::RUNNING, Ordering::AcqRel, Ordering::Acquire) {
+        state::REQUESTED => match record.state.compare_exchange(
+            state::REQUESTED,
+            state::RUNNING,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
             Ok(_) => return,
             Err(_) => return release(record),
         },
@@ -249,7 +259,11 @@ fn stop_until_released(record: &'static Record, what: Interrupted) {
     }
     record.set_place(what.sp, what.registers);
     // AcqRel: the place is seen with the state.
-    if record.state.compare_exchange(state::REQUESTED, state::STOPPED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if record
+        .state
+        .compare_exchange(state::REQUESTED, state::STOPPED, Ordering::AcqRel, Ordering::Acquire)
+        .is_err()
+    {
         return;
     }
     acknowledge();
