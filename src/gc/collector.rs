@@ -139,7 +139,9 @@ fn choose(config: &Config) -> (Backend, String) {
     }
     match stop::prepare() {
         Err(error) => (Backend::Off, format!("threads cannot be stopped: {error}")),
-        Ok(()) if config.choice == Choice::Stw => (Backend::Stw, String::from("GREENROUTINE_GC says backend=stw")),
+        Ok(()) if config.choice == Choice::Stw => {
+            (Backend::Stw, String::from("GREENROUTINE_GC says backend=stw"))
+        }
         Ok(()) => (Backend::Stw, String::from("the only one there is")),
     }
 }
@@ -216,14 +218,16 @@ impl State {
         let next = match self.percent.filter(|_| self.backend != Backend::Off) {
             None => NEVER,
             Some(percent) => {
-                let share = |bytes: usize| (bytes as u128 * u128::from(percent) / 100).min(NEVER as u128) as usize;
+                let share =
+                    |bytes: usize| (bytes as u128 * u128::from(percent) / 100).min(NEVER as u128) as usize;
                 let budget = share(self.last.marked.bytes + self.last.roots).max(share(LEAST));
                 self.handed_out.saturating_add(budget)
             }
         };
         let next = match self.limit {
             // What is left below the limit, if that is less.
-            Some(limit) => next.min(self.handed_out.saturating_add(limit.saturating_sub(self.last.in_use).max(LEAST / 4))),
+            Some(limit) => next
+                .min(self.handed_out.saturating_add(limit.saturating_sub(self.last.in_use).max(LEAST / 4))),
             None => next,
         };
         NEXT.store(next, Ordering::Relaxed);

@@ -139,7 +139,7 @@ pub(super) fn known() -> usize {
 
 /// A record for that thread, in state `RUNNING`.
 fn take(fresh: &mut Owners, tid: i32) -> Option<&'static Record> {
-    let record = match all().find(|record| record.tid.load(Ordering::Relaxed) == 0) {
+    let record = match all().find(|record| record.tid.load(Ordering::Acquire) == 0) {
         Some(record) => record,
         None => {
             if fresh.left == 0 {
@@ -173,12 +173,13 @@ pub(super) fn take_guest(owners: &mut Owners, tid: i32) -> Option<&'static Recor
     Some(record)
 }
 
-/// The record is nobody's again: of a guest at the end of a stop, or of a thread that is gone without having said so (the child of a fork has only one).
+/// The record is nobody's again: of a guest after a stop, or of a thread that is gone without having said so (the child of a fork has only one).
 pub(super) fn dismiss(record: &'static Record) {
     if !record.is_guest() {
         REGISTERED.fetch_sub(1, Ordering::Relaxed);
     }
-    record.tid.store(0, Ordering::Relaxed);
+    // Release pairs with the Acquire in `take`: the record is read no more.
+    record.tid.store(0, Ordering::Release);
 }
 
 /// The calling thread's record. Signal-safe.
@@ -252,11 +253,13 @@ impl Record {
 
     /// Finds out where the thread's stack is. It may allocate, so: before the stop, and the caller keeps the thread from ending.
     pub(super) fn find_bounds(&self, _owners: &Owners) {
-        if self.bounds().is_some() {
+        let handle = self.handle.load(Ordering::Relaxed);
+        // A guest of the last stop that has not left yet has none.
+        if self.bounds().is_some() || handle == 0 {
             return;
         }
         // SAFETY: a registered thread has not ended: it unregisters before, which takes the lock that the caller holds.
-        if let Some((low, high)) = unsafe { thread::stack_bounds(self.handle.load(Ordering::Relaxed)) } {
+        if let Some((low, high)) = unsafe { thread::stack_bounds(handle) } {
             self.bounds[0].store(low, Ordering::Relaxed);
             self.bounds[1].store(high, Ordering::Relaxed);
         }

@@ -100,9 +100,6 @@ impl Drop for Stopped {
     fn drop(&mut self) {
         for record in self.threads() {
             release(record);
-            if record.is_guest() {
-                record::dismiss(record);
-            }
         }
     }
 }
@@ -269,5 +266,9 @@ fn stop_until_released(record: &'static Record, what: Interrupted) {
     acknowledge();
     while record.state.load(Ordering::Acquire) == state::STOPPED {
         futex::wait(&record.state, state::STOPPED, u64::MAX);
+    }
+    if record.is_guest() {
+        // Not by the collector: until here this thread reads the record, which must not be another's meanwhile. If the next stop has asked already, it finds this thread anew.
+        record::dismiss(record);
     }
 }
