@@ -102,10 +102,10 @@ mod world;
 pub mod channel;
 #[cfg(not(loom))]
 pub mod context;
-#[cfg(all(feature = "gc", not(loom)))]
-pub mod gc;
 #[cfg(not(loom))]
 pub mod fs;
+#[cfg(all(feature = "gc", not(loom)))]
+pub mod gc;
 #[cfg(not(loom))]
 pub mod io;
 #[cfg(not(loom))]

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("world", &["base", "sys", "arch"]),
     ("heap", &["world", "base", "sys", "arch"]),
     ("routine", &["stack", "timer", "base", "sys", "arch"]),
-    ("sched", &["routine", "stack", "timer", "heap", "base", "sys", "arch"]),
+    ("sched", &["world", "routine", "stack", "timer", "heap", "base", "sys", "arch"]),
     // `go` re-exports `sleep`; `moment` knows nothing of `go`.
     ("moment", &["sched", "routine", "base", "sys"]),
     ("channel", &["moment", "sched", "routine", "base", "sys"]),

@@ -2,6 +2,7 @@
 
 use std::alloc::Layout;
 use std::any::TypeId;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::collector;
@@ -29,13 +30,16 @@ pub(super) const fn assert_no_destructor<T>() {
 
 /// Memory for `count` values; what is not written by the caller reads as zero if it is scanned.
 #[inline(always)]
-pub(super) fn array<T: 'static>(count: usize) -> NonNull<T> {
-    if count == 0 || size_of::<T>() == 0 {
-        // Nothing is stored, so nothing is allocated; but nothing that is as long-lived and aligned could be wrong.
-        return NonNull::dangling();
-    }
-    let Ok(layout) = Layout::array::<T>(count) else { too_large::<T>(count) };
-    raw(layout, may_refer::<T>() && !is_number::<T>()).cast()
+pub(super) fn array<T: 'static>(count: usize) -> &'static mut [MaybeUninit<T>] {
+    let place = if count == 0 || size_of::<T>() == 0 {
+        // Nothing is stored, so nothing is allocated.
+        NonNull::dangling()
+    } else {
+        let Ok(layout) = Layout::array::<T>(count) else { too_large::<T>(count) };
+        raw(layout, may_refer::<T>() && !is_number::<T>()).cast()
+    };
+    // SAFETY: fresh memory for `count` values, which lives as long as it can be reached, and nobody else's yet; or values without size, which need none.
+    unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), count) }
 }
 
 /// Memory for a layout.
@@ -54,7 +58,7 @@ fn again(shape: Shape, layout: Layout, refusal: Refusal) -> NonNull<u8> {
     let refusal = match refusal {
         Refusal::NotInCharge if collector::may_leak() => return leak(layout),
         Refusal::NotInCharge => refusal,
-        Refusal::Exhausted { .. } => {
+        Refusal::Exhausted => {
             collector::collect();
             match collected::alloc(shape, false, collector::after_slow_path) {
                 Ok(object) => return object,
@@ -67,7 +71,7 @@ fn again(shape: Shape, layout: Layout, refusal: Refusal) -> NonNull<u8> {
             "Gc::new needs greenroutine's heap as the program's allocator, and it is not: the program has a #[global_allocator] of its own, or GREENROUTINE_HEAP=system is set, or \
              the kernel refused to reserve address space; `greenroutine doctor` says which"
         ),
-        Refusal::Exhausted { .. } => std::alloc::handle_alloc_error(layout),
+        Refusal::Exhausted => std::alloc::handle_alloc_error(layout),
     }
 }
 

@@ -100,13 +100,6 @@ impl Marker {
         }
     }
 
-    /// Marks what a word refers to, and later what that refers to.
-    pub(super) fn root(&mut self, word: usize) {
-        if self.is_candidate(word) {
-            self.pile.push(word);
-        }
-    }
-
     /// Follows everything that was found, up to about `budget` bytes of objects. Returns whether nothing is left.
     pub(super) fn drain(&mut self, budget: usize) -> bool {
         let stop_at = self.marked.scanned.saturating_add(budget);

@@ -41,16 +41,18 @@ impl Pile {
             self.has_overflown = true;
             return;
         }
+        let place = (self.base as *mut usize).wrapping_add(self.len);
         // SAFETY: below `room`, so in this pile's memory.
-        unsafe { ((self.base as *mut usize).add(self.len)).write(word) };
+        unsafe { place.write(word) };
         self.len += 1;
     }
 
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<usize> {
         self.len = self.len.checked_sub(1)?;
+        let place = (self.base as *const usize).wrapping_add(self.len);
         // SAFETY: below the old `len`, so written by `push`.
-        Some(unsafe { ((self.base as *const usize).add(self.len)).read() })
+        Some(unsafe { place.read() })
     }
 
     #[cold]

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -67,9 +68,7 @@ impl<T: 'static> Gc<T> {
     pub fn new(value: T) -> Self {
         const { alloc::assert_no_destructor::<T>() };
         let place = alloc::array::<T>(1);
-        // SAFETY: fresh memory for one T, or any address if T has no size.
-        unsafe { place.write(value) };
-        Self(place)
+        Self(NonNull::from(place[0].write(value)))
     }
 }
 
@@ -153,13 +152,31 @@ impl<T: 'static> Gc<[T]> {
     /// `count` values, made one after the other.
     pub fn from_fn(count: usize, mut make: impl FnMut(usize) -> T) -> Self {
         const { alloc::assert_no_destructor::<T>() };
-        let place = alloc::array::<T>(count);
-        for index in 0..count {
-            let value = make(index);
-            // SAFETY: inside the fresh memory for `count` values. (If `make` panics, what was written needs no destructor.)
-            unsafe { place.add(index).write(value) };
+        let places = alloc::array::<T>(count);
+        for (index, place) in places.iter_mut().enumerate() {
+            place.write(make(index));
         }
-        Self(NonNull::slice_from_raw_parts(place, count))
+        // SAFETY: all were written.
+        unsafe { Self::written(places) }
+    }
+
+    /// # Safety
+    ///
+    /// - All values were written.
+    unsafe fn written(places: &'static mut [MaybeUninit<T>]) -> Self {
+        let slice = std::ptr::from_mut(places) as *mut [T];
+        // SAFETY: of a reference, so not null.
+        Self(unsafe { NonNull::new_unchecked(slice) })
+    }
+
+    fn from_vec(values: std::vec::Vec<T>) -> Self {
+        const { alloc::assert_no_destructor::<T>() };
+        let places = alloc::array::<T>(values.len());
+        for (place, value) in places.iter_mut().zip(values) {
+            place.write(value);
+        }
+        // SAFETY: all were written.
+        unsafe { Self::written(places) }
     }
 }
 
@@ -168,32 +185,28 @@ impl<T: 'static> FromIterator<T> for Gc<[T]> {
         const { alloc::assert_no_destructor::<T>() };
         let mut values = values.into_iter();
         let (least, most) = values.size_hint();
-        if most == Some(least) {
-            let mut count = 0;
-            let place = alloc::array::<T>(least);
-            for value in values.by_ref().take(least) {
-                // SAFETY: inside the fresh memory for `least` values.
-                unsafe { place.add(count).write(value) };
-                count += 1;
-            }
-            let Some(next) = values.next() else { return Self(NonNull::slice_from_raw_parts(place, count)) };
-            // It promised less than it has.
-            // SAFETY: `count` values were written there; they have no destructor, so that they stay there as well does not matter.
-            let written = (0..count).map(|index| unsafe { place.add(index).read() });
-            let all: std::vec::Vec<T> = written.chain([next]).chain(values).collect();
-            return Self::from_vec(all);
+        if most != Some(least) {
+            return Self::from_vec(values.collect());
         }
-        Self::from_vec(values.collect())
-    }
-}
-
-impl<T: 'static> Gc<[T]> {
-    fn from_vec(values: std::vec::Vec<T>) -> Self {
-        const { alloc::assert_no_destructor::<T>() };
-        let place = alloc::array::<T>(values.len());
-        // SAFETY: two blocks of `values.len()` values; T has no destructor, so the copy is the value.
-        unsafe { place.as_ptr().copy_from_nonoverlapping(values.as_ptr(), values.len()) };
-        Self(NonNull::slice_from_raw_parts(place, values.len()))
+        // In place, as long as it has what it has promised.
+        let places = alloc::array::<T>(least);
+        let mut count = 0;
+        while count < least
+            && let Some(value) = values.next()
+        {
+            places[count].write(value);
+            count += 1;
+        }
+        let written = &mut places[..count];
+        match values.next() {
+            // SAFETY: the first `count` were written.
+            None => unsafe { Self::written(written) },
+            Some(more) => {
+                // SAFETY: as above. They have no destructor, so it does not matter that they stay there as well.
+                let first = written.iter().map(|value| unsafe { value.assume_init_read() });
+                Self::from_vec(first.chain([more]).chain(values).collect())
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum Refusal {
     /// The heap is not in charge of the process's memory.
     NotInCharge,
     /// There is no memory.
-    Exhausted { bytes: usize },
+    Exhausted,
 }
 
 /// What kind of object is wanted.
@@ -52,8 +52,10 @@ pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8
     let from = if zeroed { 0 } else { shape.bytes };
     let to = if shape.scan { class::SIZES[class] as usize } else { shape.bytes };
     if from < to {
-        // SAFETY: inside the slot, which is nobody else's.
-        unsafe { slot.add(from).write_bytes(0, to - from) };
+        // SAFETY: inside the slot.
+        let rest = unsafe { slot.add(from) };
+        // SAFETY: as above, and the slot is nobody else's.
+        unsafe { rest.write_bytes(0, to - from) };
     }
     Ok(slot)
 }
@@ -76,9 +78,9 @@ fn alloc_slow(bin: usize, slow: fn()) -> Result<NonNull<u8>, Refusal> {
         })
     }) {
         Slow::Done(Ok(slot)) => slot,
-        Slow::Done(Err(exhausted)) => return Err(Refusal::Exhausted { bytes: exhausted.bytes }),
+        Slow::Done(Err(_)) => return Err(Refusal::Exhausted),
         Slow::Aside => return Err(Refusal::NotInCharge),
-        Slow::NoRecord => return Err(Refusal::Exhausted { bytes: class::SIZES[bin / 2] as usize }),
+        Slow::NoRecord => return Err(Refusal::Exhausted),
     };
     slow();
     Ok(slot)
@@ -90,7 +92,6 @@ fn alloc_large(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Re
     if local::is_aside() {
         return Err(Refusal::NotInCharge);
     }
-    let exhausted = Refusal::Exhausted { bytes: shape.bytes };
     let block = loop {
         let stops = stop::count();
         let take = || central::take_large(shape.kind(), shape.bytes, shape.align, zeroed);
@@ -99,11 +100,11 @@ fn alloc_large(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Re
                 large::trim_caches();
                 take()
             })
-            .map_err(|_| exhausted)?;
+            .map_err(|_| Refusal::Exhausted)?;
         // Until its address is in a register nothing keeps it alive: if there was a stop, it may be gone.
         let block = critical::run(|| (stop::count() == stops).then(|| span.start() as *mut u8));
         if let Some(block) = block {
-            break NonNull::new(block).ok_or(exhausted)?;
+            break NonNull::new(block).ok_or(Refusal::Exhausted)?;
         }
     };
     central::count_handed_out(shape.bytes);

@@ -35,14 +35,6 @@ fn all_slots(slots: usize, word: usize) -> u64 {
 }
 
 impl Frozen {
-    /// From now on objects are born marked.
-    pub(crate) fn begin_marking(&mut self) {
-        central::set_marking(true);
-        for owner in registry::all() {
-            owner.collected.blacken();
-        }
-    }
-
     /// Marking is over: all that is not marked is free, once it is swept.
     pub(crate) fn end_marking(&mut self) {
         for owner in registry::all() {

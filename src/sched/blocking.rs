@@ -28,6 +28,7 @@ use super::worker::of_slot;
 use crate::base::lock::{Lock, Rank};
 use crate::routine::{Reason, Ticket, Wait, slot};
 use crate::sys::{clock, futex};
+use crate::world::blocked;
 
 /// How long a thread waits for a job before it ends.
 const IDLE_NS: u64 = 10_000_000_000;
@@ -125,7 +126,7 @@ impl Pool {
             state.idle += 1;
             let seq = pool.seq.load(Ordering::SeqCst);
             drop(state);
-            let in_time = futex::wait(&pool.seq, seq, clock::now_ns().saturating_add(IDLE_NS));
+            let in_time = blocked::wait(&pool.seq, seq, clock::now_ns().saturating_add(IDLE_NS));
             let mut state = pool.state.lock();
             state.idle -= 1;
             if !in_time && state.jobs.is_empty() {
@@ -152,7 +153,7 @@ impl Pool {
             if self.state.lock().threads <= mine {
                 return;
             }
-            futex::wait(&self.ended, ended, u64::MAX);
+            blocked::wait(&self.ended, ended, u64::MAX);
         }
     }
 

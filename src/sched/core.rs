@@ -26,6 +26,7 @@ use crate::routine::{Kind, SlotRef, Task, TaskRef, body, cell, slot};
 use crate::stack::{self, arena, geometry};
 use crate::sys::mem::GuardMode;
 use crate::sys::{clock, futex};
+use crate::world::blocked;
 
 /// The part of a worker that others may touch. Counters are written by the owner alone, with plain stores.
 pub(crate) struct WorkerShared {
@@ -252,7 +253,7 @@ impl Core {
             if self.live() == 0 {
                 return true;
             }
-            if !futex::wait(&self.all_ended, seen, deadline) {
+            if !blocked::wait(&self.all_ended, seen, deadline) {
                 return self.live() == 0;
             }
         }

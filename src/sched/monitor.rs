@@ -19,6 +19,7 @@ use crate::heap;
 use crate::routine::Task;
 use crate::stack::arena;
 use crate::sys::{clock, futex};
+use crate::world::blocked;
 
 /// A goroutine's time slice: after this it is asked to yield, and its worker counts as stuck.
 const SLICE_NS: u64 = 10_000_000;
@@ -111,7 +112,7 @@ fn run(weak: &Weak<Core>) {
         if core.all_asleep() {
             sleep_while_idle(&core);
         } else {
-            futex::wait(&core.monitor.word, AWAKE, look_at);
+            blocked::wait(&core.monitor.word, AWAKE, look_at);
         }
     }
 }
@@ -123,7 +124,7 @@ fn sleep_while_idle(core: &Core) {
     let mut trimming = true;
     while core.all_asleep() && !core.stop.load(Ordering::SeqCst) && word.load(Ordering::SeqCst) == ASLEEP {
         let deadline = if trimming { clock::now_ns() + IDLE_TRIM_NS } else { u64::MAX };
-        if !futex::wait(word, ASLEEP, deadline) {
+        if !blocked::wait(word, ASLEEP, deadline) {
             trimming = arena::trim(false) > 0;
             trimming |= heap::tick();
         }

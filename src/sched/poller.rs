@@ -26,6 +26,7 @@ use crate::base::lock::{Lock, Rank};
 use crate::routine::TaskRef;
 use crate::sys::epoll::{Epoll, Event, Token};
 use crate::sys::{clock, futex};
+use crate::world::blocked;
 
 /// A busy worker polls at most this often: 0.3 µs each time.
 const BUSY_NS: u64 = 20_000;
@@ -233,7 +234,7 @@ impl Worker {
     pub(super) fn nap(&self, asleep: u32, deadline: u64) -> bool {
         let state = &self.shared.state;
         if asleep & state::POLLING == 0 {
-            return futex::wait(state, asleep, deadline);
+            return blocked::wait(state, asleep, deadline);
         }
         let Some(poller) = self.shared.poller.get() else { return false };
         let mut found = false;

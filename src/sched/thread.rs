@@ -11,6 +11,7 @@ use super::core::Core;
 use crate::base::meta;
 use crate::routine::{Kind, Reason, Task, TaskRef, Ticket};
 use crate::sys::futex;
+use crate::world::blocked;
 
 /// The class of a thread's cell: the smallest.
 const CLASS: usize = 0;
@@ -111,14 +112,14 @@ pub(crate) fn sleep(ticket: Ticket, deadline: u64) {
     let task = ticket.task;
     // Acquire pairs with the Release in `wake`.
     while task.futex.swap(0, Ordering::Acquire) == 0 {
-        let in_time = futex::wait(&task.futex, 0, deadline);
+        let in_time = blocked::wait(&task.futex, 0, deadline);
         if !in_time && ticket.claim(Reason::TimedOut).is_some() {
             return;
         }
         if !in_time {
             // Somebody else has claimed us: its wake is on the way, however late.
             while task.futex.swap(0, Ordering::Acquire) == 0 {
-                futex::wait(&task.futex, 0, u64::MAX);
+                blocked::wait(&task.futex, 0, u64::MAX);
             }
             return;
         }

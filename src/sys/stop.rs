@@ -129,7 +129,7 @@ unsafe fn extended_size(state: usize) -> usize {
 pub(crate) fn send(tid: i32) -> bool {
     let Some(signal) = signal() else { return false };
     // SAFETY: integers only.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) == 0 }
+    unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), tid, signal) == 0 }
 }
 
 /// Whether a thread has the signal blocked, or cannot run handlers at all (a kernel worker of io_uring). None if the kernel does not say. Allocates nothing.
