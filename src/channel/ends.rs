@@ -163,6 +163,7 @@ impl<T> RefUnwindSafe for Receiver<T> {}
 /// assert_eq!(r.recv(), Ok("one"));
 /// ```
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    sched::stall::note();
     let (s, r) = End::pair(Buffered::new(List::new()));
     (Sender { flavor: SenderFlavor::List(s) }, Receiver { flavor: ReceiverFlavor::List(r) })
 }
@@ -185,6 +186,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// assert_eq!(r.recv(), Ok(1));
 /// ```
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    sched::stall::note();
     if capacity == 0 {
         let (s, r) = End::pair(Zero::new());
         return (Sender { flavor: SenderFlavor::Zero(s) }, Receiver { flavor: ReceiverFlavor::Zero(r) });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::flavor::{Queue, RECV, WATCH};
 use crate::moment;
 use crate::routine::{Ticket, Wait};
+use crate::sched;
 use crate::sched::park::cancelled;
 use crate::sched::waitq::{Node, Outcome};
 use crate::sys::clock;
@@ -24,6 +25,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Due at `due`, and then every `period` if that is not 0.
     pub(crate) fn new(due: u64, period: u64) -> Self {
+        sched::stall::note();
         Self { queue: Queue::new(), due: AtomicU64::new(due), period: AtomicU64::new(period) }
     }
 

@@ -16,6 +16,7 @@ use super::pile::Pile;
 use super::stats::{Backend, Pauses, Stats};
 use crate::heap::central;
 use crate::heap::{self, InCharge};
+use crate::sched::stall::Ours;
 use crate::sync::{Condvar, Mutex};
 use crate::sys::futex;
 use crate::world::{self, stop};
@@ -156,6 +157,8 @@ fn serve() {
     if !world::exempt() {
         return eprintln!("greenroutine: gc: no memory for the collector: nothing is collected");
     }
+    // It wakes nobody while nobody allocates.
+    let _ours = Ours::new();
     let mut pile = Pile::new();
     loop {
         while WANTED.load(Ordering::Acquire) == 0 {

@@ -71,7 +71,7 @@ impl<T> JoinHandle<T> {
         Self { task: Some(task), has_waker: false, result: PhantomData }
     }
 
-    fn task(&self) -> TaskRef {
+    pub(super) fn task(&self) -> TaskRef {
         self.task.expect("the result of this JoinHandle was taken already")
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::handle::{JoinError, JoinHandle};
 use crate::routine::scope::ScopeData;
-use crate::routine::{Reason, Ticket, Wait, unwind};
+use crate::routine::{Reason, TaskRef, Ticket, Wait, unwind};
 use crate::sched::core::release_ref;
 use crate::sched::{self, Commit, Core, Options, ParkOp, ready};
 
@@ -166,6 +166,22 @@ fn cancel_children(data: &ScopeData) {
     });
 }
 
+/// The goroutine of a `run`: told of deadlocks until it is dropped.
+struct Main<'a>(&'a Core, TaskRef);
+
+impl<'a> Main<'a> {
+    fn new(core: &'a Core, task: TaskRef) -> Self {
+        core.add_main(task);
+        Self(core, task)
+    }
+}
+
+impl Drop for Main<'_> {
+    fn drop(&mut self) {
+        self.0.remove_main(self.1);
+    }
+}
+
 /// Runs `f` as a goroutine of `core` and waits for it: `run` and `Runtime::run`. `f` may borrow.
 pub(crate) fn run_on<F, T>(core: &Arc<Core>, f: F, site: &'static Location<'static>) -> T
 where
@@ -175,17 +191,22 @@ where
     if sched::working_for().is_some_and(|from| from.seeded.is_some() && !Arc::ptr_eq(&from, core)) {
         panic!("{}", sched::seeded::refused("another runtime"));
     }
-    let result = scope(|s| match s.spawn(f, Some(core), site) {
-        Ok(handle) => handle.join(),
+    let (result, deadlock) = scope(|s| match s.spawn(f, Some(core), site) {
+        Ok(handle) => {
+            let main = Main::new(core, handle.inner.task());
+            let result = handle.join();
+            let is_cancelled = result.as_ref().is_err_and(JoinError::is_cancelled);
+            let deadlock = if is_cancelled { core.deadlock() } else { None };
+            drop(main);
+            (result, deadlock)
+        }
         Err(error) => panic!("{error}"),
     });
-    match result {
-        Ok(value) => value,
-        Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-        Err(error) => match core.deadlock() {
-            Some(report) if error.is_cancelled() => panic!("{report}"),
-            _ => panic!("the goroutine of `run` has no result: {error}"),
-        },
+    match (result, deadlock) {
+        (Ok(value), _) => value,
+        (Err(error), _) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+        (Err(_), Some(report)) => panic!("{report}"),
+        (Err(error), None) => panic!("the goroutine of `run` has no result: {error}"),
     }
 }
 

@@ -49,7 +49,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With `f`'s own panic; or if `f` was cancelled, ended by `goexit`, or could not be spawned.
+    /// With `f`'s own panic; if `f` was cancelled, ended by `goexit`, or could not be spawned; and as [`run`] if all goroutines wait for ever.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -215,7 +215,10 @@ impl Builder {
         config::check_stack_initial(stack_initial, stack_max, "runtime::Builder::stack_initial")?;
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false }),
+            None => {
+                crate::diag::install();
+                Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false })
+            }
         }
     }
 
@@ -278,6 +281,10 @@ pub fn workers() -> usize {
 ///
 /// # Panics
 ///
+/// With `all goroutines are asleep - deadlock!` and the [`dump`] if all goroutines wait, and there is neither a timer, nor I/O, nor a call of `blocking`, nor a thread that could wake one: `f` is then
+/// cancelled, and its destructors run. A thread counts unless it is the runtime's, waits in this library without a deadline, or has waited for another thread since before the library was
+/// first used. So a deadlock can be overlooked beside threads that do other things, and none is reported that is not there.
+///
 /// With `f`'s own panic; if `f` ended by `goexit`; or if the global runtime cannot start, with the reason (a bad environment variable, say).
 ///
 /// # Examples
@@ -293,6 +300,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    crate::diag::install();
     let seeded = sched::working_for().filter(|core| core.seeded.is_some());
     match seeded.map_or_else(|| sched::ambient::global().cloned(), Ok) {
         Ok(core) => task::run_on(&core, f, Location::caller()),

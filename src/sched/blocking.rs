@@ -23,6 +23,7 @@ use super::core::Core;
 use super::park::{Commit, ParkOp, block_on, check_cancelled};
 use super::ready::ready;
 use super::seeded;
+use super::stall::Ours;
 use super::thread;
 use super::worker::of_slot;
 use crate::base::lock::{Lock, Rank};
@@ -110,6 +111,7 @@ impl Pool {
     /// A thread's life.
     fn serve(core: Arc<Core>) {
         thread::set_ambient(Some(core.clone()));
+        let ours = Ours::new();
         let pool = &core.pool;
         pool.state.lock().starting -= 1;
         loop {
@@ -134,6 +136,7 @@ impl Pool {
             }
         }
         thread::set_ambient(None);
+        drop(ours);
         let mut state = pool.state.lock();
         state.threads -= 1;
         pool.ended.fetch_add(1, Ordering::SeqCst);
@@ -155,6 +158,12 @@ impl Pool {
             }
             blocked::wait(&self.ended, ended, u64::MAX);
         }
+    }
+
+    /// Whether a job runs or waits.
+    pub(super) fn is_busy(&self) -> bool {
+        let state = self.state.lock();
+        !state.jobs.is_empty() || state.threads != state.idle
     }
 
     /// How many threads there are.

@@ -17,6 +17,7 @@ use super::inbox::Inbox;
 use super::monitor::Monitor;
 use super::poller::Poller;
 use super::seeded::Seeded;
+use super::stall;
 use super::timers::TimerQueue;
 use super::worker::{self, Role};
 use crate::base::lock::{Lock, Rank};
@@ -111,6 +112,8 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// Of a runtime whose one worker makes all choices from a seed.
     pub(crate) seeded: Option<Box<Seeded>>,
+    /// The goroutines that somebody waits for in `run`.
+    pub(super) mains: Lock<Vec<TaskRef>>,
     /// All goroutines wait for ever: the report of it, for `run`.
     deadlock: Lock<Option<String>>,
     threads: Lock<Vec<std::thread::JoinHandle<()>>>,
@@ -119,6 +122,7 @@ pub(crate) struct Core {
 impl Core {
     /// Starts a runtime: the arena, the handler, the workers, the monitor.
     pub(crate) fn start(config: Config) -> io::Result<Arc<Self>> {
+        stall::note();
         boot()?;
         let guard_mode = arena::boot()?;
         let stack_class = geometry::class_for(config.stack_max);
@@ -139,7 +143,8 @@ impl Core {
             monitor: Monitor::new(),
             pool: Pool::new(config.blocking_threads),
             threads: Lock::new(Rank::Runtime, Vec::new()),
-            deadlock: Lock::new(Rank::Api, None),
+            mains: Lock::new(Rank::Api, Vec::new()),
+            deadlock: Lock::new(Rank::Runtime, None),
             seeded: config.seeded.map(|logs| Box::new(Seeded::new(config.seed, logs))),
             config,
         });
@@ -150,6 +155,7 @@ impl Core {
         match started {
             Ok(thread) => {
                 core.threads.lock().extend(thread);
+                stall::add(&core);
                 Ok(core)
             }
             Err(error) => {
@@ -189,6 +195,11 @@ impl Core {
     pub(crate) fn workers(&self) -> impl ExactSizeIterator<Item = &Arc<WorkerShared>> {
         let count = self.workers.load(Ordering::Acquire);
         self.table[..count].iter().map(|entry| entry.get().expect("set before the count"))
+    }
+
+    /// All workers, dedicated ones too.
+    pub(super) fn all_workers(&self) -> Vec<Arc<WorkerShared>> {
+        self.workers().chain(self.dedicated.lock().iter()).cloned().collect()
     }
 
     /// A worker of the table.
@@ -274,9 +285,14 @@ impl Core {
         }
     }
 
-    /// Notes that all goroutines wait for ever, for those who called `run`; the first report stays.
+    /// Notes that all goroutines wait for ever, for those who called `run`.
     pub(super) fn set_deadlock(&self, report: String) {
-        self.deadlock.lock().get_or_insert(report);
+        *self.deadlock.lock() = Some(report);
+    }
+
+    /// All who were to hear of the deadlock have.
+    pub(super) fn clear_deadlock(&self) {
+        *self.deadlock.lock() = None;
     }
 
     /// The report of a deadlock, if there was one.

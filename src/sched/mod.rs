@@ -23,6 +23,7 @@
 //! | `timeout` | deadlines that bound all waits of a closure |
 //! | `timers` | arm, cancel, fire |
 //! | `seeded` | the one worker of a test: its choices are drawn from a seed, its time is virtual |
+//! | `stall` | whether all goroutines wait for ever |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
 //! | `thread` | plain threads as waiters |
 
@@ -43,6 +44,7 @@ pub(crate) mod seeded;
 pub(crate) mod source;
 pub(crate) mod spawn;
 pub(crate) mod spin;
+pub(crate) mod stall;
 pub(crate) mod steal;
 pub(crate) mod thread;
 pub(crate) mod timeout;

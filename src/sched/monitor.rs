@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 
 use super::core::{Core, WorkerShared};
 use super::idle::CAPACITY;
+use super::stall::{Ours, Watch};
 use super::worker::{Role, notify, state};
 use crate::heap;
 use crate::routine::Task;
@@ -94,6 +95,7 @@ struct Seen {
 
 fn run(weak: &Weak<Core>) {
     crate::sys::thread::precise_timers();
+    let _ours = Ours::new();
     let mut seen = vec![Seen::default(); CAPACITY];
     let mut trim_at = 0;
     loop {
@@ -118,15 +120,22 @@ fn run(weak: &Weak<Core>) {
 }
 
 /// Sleeps until a worker wakes; meanwhile gives back what is not in use, less and less often.
-fn sleep_while_idle(core: &Core) {
+fn sleep_while_idle(core: &Arc<Core>) {
     let word = &core.monitor.word;
     word.store(ASLEEP, Ordering::SeqCst);
-    let mut trimming = true;
+    let mut trim_at = clock::now_ns() + IDLE_TRIM_NS;
+    let mut watch = Watch::new(core);
     while core.all_asleep() && !core.stop.load(Ordering::SeqCst) && word.load(Ordering::SeqCst) == ASLEEP {
-        let deadline = if trimming { clock::now_ns() + IDLE_TRIM_NS } else { u64::MAX };
-        if !blocked::wait(word, ASLEEP, deadline) {
-            trimming = arena::trim(false) > 0;
-            trimming |= heap::tick();
+        if blocked::wait(word, ASLEEP, trim_at.min(watch.next)) {
+            continue;
+        }
+        let now = clock::now_ns();
+        if now >= watch.next {
+            watch.look(core);
+        }
+        if now >= trim_at {
+            let trimming = (arena::trim(false) > 0) | heap::tick();
+            trim_at = if trimming { clock::now_ns() + IDLE_TRIM_NS } else { u64::MAX };
         }
     }
     word.store(AWAKE, Ordering::SeqCst);

@@ -151,6 +151,9 @@ pub(super) unsafe fn commit(worker: &Worker, task: TaskRef, op: *const ParkOp) {
 unsafe fn block_thread(task: TaskRef, op: *const ParkOp) -> Reason {
     // SAFETY: the caller's contract.
     let op_ref = unsafe { &*op };
+    let limit = if op_ref.cancellable { timeout::earliest(task) } else { u64::MAX };
+    // For `stall`.
+    task.bound.store(op_ref.deadline.min(limit) != u64::MAX, Ordering::Relaxed);
     // A plain thread cannot be cancelled by others.
     let ticket = Ticket { task, episode: task.wake.begin(op_ref.wait, false) };
     // SAFETY: the caller's contract; this thread is not doing anything else until the ticket is claimed.
@@ -161,7 +164,6 @@ unsafe fn block_thread(task: TaskRef, op: *const ParkOp) -> Reason {
             }
         }
         Commit::Blocked => {
-            let limit = if op_ref.cancellable { timeout::earliest(task) } else { u64::MAX };
             thread::sleep(ticket, op_ref.deadline.min(limit));
             if limit < op_ref.deadline && task.reason.get() == Reason::TimedOut {
                 timeout::expire_thread(task);
@@ -220,8 +222,10 @@ pub(crate) fn safepoint(slot: SlotRef) {
 /// [`safepoint`] for callers that need not be goroutines.
 #[inline(always)]
 pub(crate) fn pass_safepoint() {
-    if let Some(slot) = slot::current() {
-        safepoint(slot);
+    match slot::current() {
+        Some(slot) => safepoint(slot),
+        // What a plain thread gets from such a call may wake somebody later.
+        None => super::stall::note(),
     }
 }
 

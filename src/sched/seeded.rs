@@ -31,6 +31,7 @@ use crate::base::rng::Rng;
 use crate::routine::slot::{DONE, YIELD};
 use crate::routine::{Reason, TaskRef, Ticket, Wait};
 use crate::sys::{clock, futex};
+use crate::world::blocked;
 
 /// Where the virtual clock starts: midnight of 2000-01-01 in Unix time, Go's choice.
 pub(crate) const EPOCH: u64 = 946_684_800_000_000_000;
@@ -302,7 +303,7 @@ impl Worker {
             if command == DONE && is_main {
                 // The thread that waits for the main goroutine closes the runtime, at a time that the seed does not know.
                 while seeded.gate.load(Ordering::SeqCst) == 0 {
-                    futex::wait(&seeded.gate, 0, u64::MAX);
+                    blocked::wait(&seeded.gate, 0, u64::MAX);
                 }
             }
         }

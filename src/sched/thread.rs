@@ -10,7 +10,7 @@ use super::core::Core;
 
 use crate::base::meta;
 use crate::routine::{Kind, Reason, Task, TaskRef, Ticket};
-use crate::sys::futex;
+use crate::sys::{futex, tasks};
 use crate::world::blocked;
 
 /// The class of a thread's cell: the smallest.
@@ -30,7 +30,8 @@ impl Mine {
         task.futex.store(0, Ordering::Relaxed);
         task.token.store(0, Ordering::Relaxed);
         task.cancel.store(0, Ordering::Relaxed);
-        task.id.store(0, Ordering::Relaxed);
+        // For `stall`; plain threads have no id that anybody sees.
+        task.id.store(u64::from(tasks::current()), Ordering::Relaxed);
         task.extras.store(std::ptr::null_mut(), Ordering::Relaxed);
         task.more.set(0);
         task.life.begin();

@@ -22,6 +22,7 @@ use super::panics;
 use super::park::{self, ParkOp};
 use super::poller;
 use super::queue::Fifo;
+use super::stall::Ours;
 use super::steal::{Loot, Watched};
 use super::timers::TimerQueue;
 use crate::base::bias::Me;
@@ -156,12 +157,14 @@ pub(crate) fn start(
             std::thread::park();
         }
         sys::thread::precise_timers();
+        let ours = Ours::new();
         // Without it the thread has std's, which is enough to grow a stack and too small for nothing we do.
         let alt_stack = sys::signal::AltStack::install();
         let worker = Worker::new(core, shared2);
         worker.run();
         worker.end();
         drop(alt_stack);
+        drop(ours);
         std::mem::forget(guard);
     })?;
     Ok((shared, thread))

@@ -16,6 +16,7 @@
 //! | `file` | files: what is in memory already |
 //! | `stop` | the signal that stops threads, and what it interrupted |
 //! | `segments` | writable data and thread-local storage of what is loaded |
+//! | `tasks` | the threads of the process, and which of them sleep |
 //! | `limits` | what this kernel and its settings allow: what `doctor` prints |
 
 pub(crate) mod clock;
@@ -29,6 +30,7 @@ pub(crate) mod segments;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stop;
+pub(crate) mod tasks;
 pub(crate) mod thread;
 
 pub(crate) use error::OsError;
