@@ -147,6 +147,10 @@ pub use crate::runtime::{Runtime, run};
 #[global_allocator]
 static ALLOCATOR: heap::Allocator = heap::Allocator;
 
+/// The one call that goes up: what describes goroutines, for the scheduler's reports.
+#[cfg(not(loom))]
+pub(crate) use crate::diag::dump as describe;
+
 // The model checker sees the lock-free parts alone, with loom's atomics in place of std's.
 #[cfg(loom)]
 #[path = "sched/biased.rs"]

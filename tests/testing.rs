@@ -113,7 +113,7 @@ fn an_hour_passes_at_once() {
         let semaphore = Semaphore::new(1);
         let _permit = semaphore.acquire(1);
         assert!(semaphore.acquire_timeout(1, HOUR).is_none());
-        let slow = time::timeout(HOUR, || task::park());
+        let slow = time::timeout(HOUR, task::park);
         assert!(slow.is_err());
         let tick = channel::tick(HOUR);
         assert!(tick.recv().is_ok() && tick.recv().is_ok());

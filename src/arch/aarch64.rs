@@ -2,6 +2,13 @@
 
 use core::arch::asm;
 
+#[cfg(feature = "backtrace")]
+pub(crate) const SAVED_BYTES: usize = 32;
+#[cfg(feature = "backtrace")]
+pub(crate) const SAVED_PC: usize = 16;
+#[cfg(feature = "backtrace")]
+pub(crate) const SAVED_FP: usize = 8;
+
 #[inline(always)]
 pub(super) fn stack_pointer() -> usize {
     let sp: usize;

@@ -16,6 +16,11 @@ mod imp;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("greenroutine runs on x86-64 and aarch64");
 
+/// How much the switch saves on the stack, and how far into that are the address where the goroutine goes on and its frame pointer: corosensei's layout (`arch` there). For looking only;
+/// `tests/dump.rs` fails if it changes.
+#[cfg(feature = "backtrace")]
+pub(crate) use imp::{SAVED_BYTES, SAVED_FP, SAVED_PC};
+
 /// The stack pointer of the caller.
 ///
 /// The asm reads no memory, so the compiler may reuse an earlier reading. That is harmless here: the reading is

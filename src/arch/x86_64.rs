@@ -2,6 +2,13 @@
 
 use core::arch::asm;
 
+#[cfg(feature = "backtrace")]
+pub(crate) const SAVED_BYTES: usize = 24;
+#[cfg(feature = "backtrace")]
+pub(crate) const SAVED_PC: usize = 0;
+#[cfg(feature = "backtrace")]
+pub(crate) const SAVED_FP: usize = 16;
+
 #[inline(always)]
 pub(super) fn stack_pointer() -> usize {
     let sp: usize;

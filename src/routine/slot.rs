@@ -147,6 +147,13 @@ impl Slot {
         yielder.suspend(command);
     }
 
+    /// Where the coroutine lies. Among its words is the address of what the switch has saved, as long as the goroutine is suspended: the only one that lies in the slot below `suspended_sp`.
+    #[cfg(feature = "backtrace")]
+    pub(crate) fn coroutine(&self) -> std::ops::Range<usize> {
+        let at = self.coroutine.get().addr();
+        at..at + size_of::<SlotCoroutine>()
+    }
+
     /// The goroutine that has the slot.
     #[inline(always)]
     pub(crate) fn task(&self) -> TaskRef {

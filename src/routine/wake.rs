@@ -188,6 +188,11 @@ impl WakeWord {
         false
     }
 
+    /// Changes with each wait's beginning and end, for who looks twice.
+    pub(crate) fn look(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// The code of the present wait, for dumps; `None` while running.
     pub(crate) fn waiting(&self) -> Option<u8> {
         let word = self.0.load(Ordering::Relaxed);

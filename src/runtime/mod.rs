@@ -205,6 +205,15 @@ impl Builder {
         self
     }
 
+    /// Whether SIGQUIT (Ctrl-\\ in a terminal) writes the goroutines of this runtime, and of all others that ask for it, to standard error. The process goes on. Default: no; the global runtime does if
+    /// `GREENROUTINE_TRACEBACK` is `all` or `full`.
+    ///
+    /// Once a runtime has asked for it, SIGQUIT does not end the process any more.
+    pub fn dump_on_quit(mut self, dump: bool) -> Self {
+        self.config.dump_on_quit = dump;
+        self
+    }
+
     /// Starts the runtime.
     ///
     /// # Errors
@@ -215,10 +224,7 @@ impl Builder {
         config::check_stack_initial(stack_initial, stack_max, "runtime::Builder::stack_initial")?;
         match self.error {
             Some(error) => Err(error),
-            None => {
-                crate::diag::install();
-                Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false })
-            }
+            None => Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false }),
         }
     }
 
@@ -300,7 +306,6 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    crate::diag::install();
     let seeded = sched::working_for().filter(|core| core.seeded.is_some());
     match seeded.map_or_else(|| sched::ambient::global().cloned(), Ok) {
         Ok(core) => task::run_on(&core, f, Location::caller()),

@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) free_migration: bool,
     /// Whether to say on standard error, once a worker, that a goroutine keeps it busy.
     pub(crate) report_stuck: bool,
+    /// Whether SIGQUIT writes the goroutines to standard error.
+    pub(crate) dump_on_quit: bool,
     /// Whether all choices of the one worker are drawn from the seed, and then whether what happens is written down.
     pub(crate) seeded: Option<Log>,
 }
@@ -57,6 +59,7 @@ impl Config {
             seed: 0x5EED,
             free_migration: false,
             report_stuck: false,
+            dump_on_quit: false,
             seeded: None,
         }
     }
@@ -95,6 +98,7 @@ impl Config {
             config.stack_max = check_stack_max(bytes, "GREENROUTINE_STACK_MAX")?;
         }
         if let Some(value) = text("GREENROUTINE_TRACEBACK")? {
+            config.dump_on_quit = matches!(value.as_str(), "all" | "full");
             config.report_stuck = match value.as_str() {
                 "" | "0" | "none" => false,
                 "1" | "single" | "all" | "full" => true,
@@ -163,6 +167,8 @@ mod tests {
         assert_eq!(with("GREENROUTINE_STACK_MAX", "256KiB").expect("valid").stack_max, 256 << 10);
         assert_eq!(with("GREENROUTINE_STACK_MAX", "65536").expect("valid").stack_max, 65536);
         assert!(with("GREENROUTINE_TRACEBACK", "all").expect("valid").report_stuck);
+        assert!(with("GREENROUTINE_TRACEBACK", "all").expect("valid").dump_on_quit);
+        assert!(!with("GREENROUTINE_TRACEBACK", "1").expect("valid").dump_on_quit);
     }
 
     #[test]

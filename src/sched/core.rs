@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Injector;
 
+use super::ages::Ages;
 use super::biased::Biased;
 use super::blocking::Pool;
 use super::config::Config;
@@ -112,6 +113,7 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// Of a runtime whose one worker makes all choices from a seed.
     pub(crate) seeded: Option<Box<Seeded>>,
+    pub(crate) ages: Ages,
     /// The goroutines that somebody waits for in `run`.
     pub(super) mains: Lock<Vec<TaskRef>>,
     /// All goroutines wait for ever: the report of it, for `run`.
@@ -143,6 +145,7 @@ impl Core {
             monitor: Monitor::new(),
             pool: Pool::new(config.blocking_threads),
             threads: Lock::new(Rank::Runtime, Vec::new()),
+            ages: Ages::new(),
             mains: Lock::new(Rank::Api, Vec::new()),
             deadlock: Lock::new(Rank::Runtime, None),
             seeded: config.seeded.map(|logs| Box::new(Seeded::new(config.seed, logs))),
@@ -156,6 +159,12 @@ impl Core {
             Ok(thread) => {
                 core.threads.lock().extend(thread);
                 stall::add(&core);
+                if core.config.dump_on_quit
+                    && let Err(error) = super::quit::start()
+                {
+                    core.end();
+                    return Err(error);
+                }
                 Ok(core)
             }
             Err(error) => {

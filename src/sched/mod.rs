@@ -23,10 +23,13 @@
 //! | `timeout` | deadlines that bound all waits of a closure |
 //! | `timers` | arm, cancel, fire |
 //! | `seeded` | the one worker of a test: its choices are drawn from a seed, its time is virtual |
+//! | `ages` | how long who has waited |
+//! | `quit` | SIGQUIT: all goroutines on standard error |
 //! | `stall` | whether all goroutines wait for ever |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
 //! | `thread` | plain threads as waiters |
 
+pub(crate) mod ages;
 pub(crate) mod ambient;
 pub(crate) mod biased;
 pub(crate) mod blocking;
@@ -39,6 +42,7 @@ pub(crate) mod panics;
 pub(crate) mod park;
 pub(crate) mod poller;
 pub(crate) mod queue;
+pub(crate) mod quit;
 pub(crate) mod ready;
 pub(crate) mod seeded;
 pub(crate) mod source;

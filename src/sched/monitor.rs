@@ -110,6 +110,7 @@ fn run(weak: &Weak<Core>) {
             trim_at = now + TRIM_NS;
             arena::trim(false);
             heap::tick();
+            core.note_ages();
         }
         if core.all_asleep() {
             sleep_while_idle(&core);
@@ -134,6 +135,7 @@ fn sleep_while_idle(core: &Arc<Core>) {
             watch.look(core);
         }
         if now >= trim_at {
+            core.note_ages();
             let trimming = (arena::trim(false) > 0) | heap::tick();
             trim_at = if trimming { clock::now_ns() + IDLE_TRIM_NS } else { u64::MAX };
         }

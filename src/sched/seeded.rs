@@ -15,13 +15,11 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_deque::Steal;
 
 use super::config::Log;
-use super::core::Core;
 use super::park::{Commit, ParkOp, block};
 use super::steal::Asleep;
 use super::worker::Worker;
@@ -46,19 +44,6 @@ const LIVELOCK: u64 = 100_000 * YIELDED;
 const FAIR: u32 = 512;
 /// The id of the first goroutine.
 const MAIN: u64 = 1;
-
-/// Describes all goroutines. Set by the layer that can (`diag`).
-static DUMP: OnceLock<fn(&Core) -> String> = OnceLock::new();
-
-/// Says how goroutines are described.
-pub(crate) fn set_dump(dump: fn(&Core) -> String) {
-    DUMP.get_or_init(|| dump);
-}
-
-/// Describes all goroutines of a runtime.
-pub(super) fn dump(core: &Core) -> String {
-    DUMP.get().map_or_else(String::new, |dump| dump(core))
-}
 
 /// The refusal of what a seeded run cannot decide.
 #[cold]
@@ -370,8 +355,10 @@ impl Worker {
             "all goroutines only yield, and nobody else can run - livelock!"
         };
         let seed = self.core.config.seed;
-        let report =
-            format!("{what}\n\n{}\nseed {seed}: testing::run({seed}, ..) replays this\n", dump(&self.core));
+        let report = format!(
+            "{what}\n\n{}\nseed {seed}: testing::run({seed}, ..) replays this\n",
+            crate::describe(&self.core)
+        );
         if *phase == Phase::Ending {
             eprintln!("greenroutine: after the goroutines were cancelled: {report}");
             fatal!("greenroutine: fatal: a goroutine of a seeded run waits for ever while it unwinds\n");

@@ -19,7 +19,6 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::core::{Core, WorkerShared, release_ref};
 use super::ready::cancel;
-use super::seeded::dump;
 use super::worker::state;
 use crate::base::lock::{Lock, Rank};
 use crate::base::meta;
@@ -95,6 +94,11 @@ pub(super) fn add(core: &Arc<Core>) {
     let mut runtimes = RUNTIMES.lock();
     runtimes.retain(|runtime| runtime.strong_count() > 0);
     runtimes.push(Arc::downgrade(core));
+}
+
+/// The runtimes of the process that have not ended.
+pub(super) fn runtimes() -> Vec<Arc<Core>> {
+    RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect()
 }
 
 /// What was found at a look.
@@ -193,8 +197,7 @@ fn survey(core: &Arc<Core>) -> Found {
         Some(by) => by,
         None => return Found::Awake,
     };
-    let others: Vec<_> = RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect();
-    for other in others.iter().filter(|other| !Arc::ptr_eq(other, core)) {
+    for other in runtimes().iter().filter(|other| !Arc::ptr_eq(other, core)) {
         match other.look_for_wakers(&mut ticks) {
             Some(also) => by = by.max(also),
             None => return Found::Others,
@@ -290,7 +293,7 @@ impl Core {
             let mains = self.mains.lock();
             mains.iter().inspect(|main| main.life.add_ref()).copied().collect()
         };
-        self.set_deadlock(format!("all goroutines are asleep - deadlock!\n\n{}", dump(self)));
+        self.set_deadlock(format!("all goroutines are asleep - deadlock!\n\n{}", crate::describe(self)));
         for main in mains {
             cancel(main);
             release_ref(main);

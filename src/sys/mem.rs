@@ -131,3 +131,15 @@ pub(crate) fn no_huge_pages(at: usize, bytes: usize) {
     // A kernel without huge pages refuses, and has what was asked for.
     let _ = advise(at, bytes, libc::MADV_NOHUGEPAGE, "madvise(MADV_NOHUGEPAGE)");
 }
+
+/// Copies memory of this process, if it is there: the kernel reads it, so that nobody faults and whoever writes it meanwhile races with nobody. False if not all could be read.
+#[cfg(feature = "backtrace")]
+pub(crate) fn read_own(address: usize, into: &mut [u8]) -> bool {
+    let from = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: into.len() };
+    let to = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: getpid takes nothing and cannot fail.
+    let me = unsafe { libc::getpid() };
+    // SAFETY: `to` is writable for the duration of the call, and the kernel checks `from`.
+    let read = unsafe { libc::process_vm_readv(me, &to, 1, &from, 1, 0) };
+    read == into.len() as isize
+}

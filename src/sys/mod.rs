@@ -17,6 +17,8 @@
 //! | `stop` | the signal that stops threads, and what it interrupted |
 //! | `segments` | writable data and thread-local storage of what is loaded |
 //! | `tasks` | the threads of the process, and which of them sleep |
+//! | `images` | the program and its libraries as they are loaded |
+//! | `quit` | SIGQUIT, counted |
 //! | `limits` | what this kernel and its settings allow: what `doctor` prints |
 
 pub(crate) mod clock;
@@ -24,8 +26,11 @@ pub(crate) mod epoll;
 pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod futex;
+#[cfg(feature = "backtrace")]
+pub(crate) mod images;
 pub(crate) mod limits;
 pub(crate) mod mem;
+pub(crate) mod quit;
 pub(crate) mod segments;
 pub(crate) mod signal;
 pub(crate) mod socket;

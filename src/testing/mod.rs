@@ -31,7 +31,6 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diag;
 use crate::go;
 use crate::moment;
 use crate::sched::config::{Config, Log};
@@ -106,7 +105,6 @@ where
     if sched::seeded::is_in_one() {
         panic!("{}", sched::seeded::refused("testing::run"));
     }
-    diag::install();
     let config =
         Config { workers: 1, seed, seeded: Some(log), name: String::from("testing"), ..Config::new() };
     let core = match Core::start(config) {

@@ -1,0 +1,189 @@
+//! Where a goroutine waits: its frames, from the registers that it has saved, by the tables for unwinding; and their names.
+//!
+//! Nothing is guessed and nothing of a goroutine's is touched: the kernel copies its stack (`sys::mem::read_own`), so it may go on or end meanwhile; then the copy is dropped, which
+//! its wake word tells (the number of the wait has changed). The walk ends where the tables end or where it leaves the copy.
+//!
+//! The twin `frames_off` has the same functions for builds without the feature `backtrace`.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::Mutex;
+
+use framehop::{CacheNative, ExplicitModuleSectionInfo, Module, Unwinder, UnwinderNative};
+
+use crate::arch;
+use crate::routine::{SlotRef, TaskRef, slot};
+use crate::sys::{images, mem};
+
+/// More frames than anybody reads.
+const MOST: usize = 64;
+/// Of a deep stack the lower end is enough for as many.
+const MOST_BYTES: usize = 128 * 1024;
+/// Functions that stand on top of a waiting goroutine or at the bottom of every one: the runtime's own and std's.
+const OWN_NAMES: &[&str] = &["stack_init_trampoline", "__rust_try", "corosensei_"];
+/// The files of others like them; inlined ones have no more than that.
+const OWN_FILES: &[&str] = &[
+    "/corosensei-",
+    "/backtrace-0",
+    "/library/core/src/ops/function.rs",
+    "/library/core/src/panic/unwind_safe.rs",
+    "/library/std/src/panic.rs",
+    "/library/std/src/panicking.rs",
+];
+/// Folders of this crate, beside the one of this file.
+const OWN_FOLDERS: &[&str] = &["routine/", "sched/", "diag/"];
+
+/// The tables of all images, and names that were looked up. Kept from one dump to the next.
+#[derive(Default)]
+struct Tables {
+    /// How often an image was loaded or unloaded.
+    loads: Option<u64>,
+    unwinder: UnwinderNative<&'static [u8], framehop::MayAllocateDuringUnwind>,
+    cache: CacheNative<framehop::MayAllocateDuringUnwind>,
+    names: HashMap<u64, Vec<String>>,
+}
+
+static TABLES: Mutex<Option<Tables>> = Mutex::new(None);
+
+/// Walks and names.
+pub(super) struct Walker {
+    tables: Tables,
+    copy: Vec<u8>,
+}
+
+impl Walker {
+    pub(super) fn new() -> Self {
+        // Two dumps at once: the second makes its own.
+        let kept = TABLES.try_lock().ok().and_then(|mut tables| tables.take());
+        let mut tables = kept.unwrap_or_default();
+        let (loads, images) = images::all();
+        if tables.loads != Some(loads) {
+            tables = Tables { loads: Some(loads), ..Tables::default() };
+            for image in images {
+                tables.unwinder.add_module(module(image));
+            }
+        }
+        Self { tables, copy: Vec::new() }
+    }
+
+    /// The code addresses of a goroutine that waits, from where it waits outwards. Empty if it does not wait any more, or cannot be followed.
+    pub(super) fn walk(&mut self, task: TaskRef) -> Vec<u64> {
+        let word = task.wake.look();
+        let Some(slot) = task.slot() else { return Vec::new() };
+        let (Some(begin), end) = (saved_at(slot), slot.stack.address()) else { return Vec::new() };
+        self.copy.resize((end - begin).min(MOST_BYTES), 0);
+        let is_copied = mem::read_own(begin, &mut self.copy);
+        // Still the same wait: nobody has touched the stack since before it was copied.
+        if !is_copied || task.wake.waiting().is_none() || task.wake.look() != word {
+            return Vec::new();
+        }
+        let copy = &self.copy;
+        let mut read = |at: u64| {
+            let at = (at as usize).checked_sub(begin).ok_or(())?;
+            let word = copy.get(at..).and_then(|rest| rest.first_chunk()).ok_or(())?;
+            Ok(u64::from_ne_bytes(*word))
+        };
+        let [Ok(pc), Ok(fp)] = [arch::SAVED_PC, arch::SAVED_FP].map(|at| read((begin + at) as u64)) else {
+            return Vec::new();
+        };
+        let registers = registers(pc, (begin + arch::SAVED_BYTES) as u64, fp);
+        let mut frames = self.tables.unwinder.iter_frames(pc, registers, &mut self.tables.cache, &mut read);
+        let mut out = Vec::new();
+        while let (true, Ok(Some(frame))) = (out.len() < MOST, frames.next()) {
+            out.push(frame.address_for_lookup());
+        }
+        out
+    }
+
+    /// The functions at an address, the inner ones first, with their places; none for what is the runtime's own.
+    pub(super) fn names(&mut self, address: u64) -> &[String] {
+        self.tables.names.entry(address).or_insert_with(|| look_up(address))
+    }
+}
+
+impl Drop for Walker {
+    fn drop(&mut self) {
+        if let Ok(mut tables) = TABLES.try_lock() {
+            *tables = Some(std::mem::take(&mut self.tables));
+        }
+    }
+}
+
+/// Where the switch has saved what the goroutine needs to go on: see [`Slot::coroutine`](crate::routine::Slot::coroutine).
+fn saved_at(slot: SlotRef) -> Option<usize> {
+    let mut words = [0; 8 * 32];
+    let coroutine = slot.coroutine();
+    let words = words.get_mut(..coroutine.len())?;
+    if !mem::read_own(coroutine.start, words) {
+        return None;
+    }
+    let below = slot.stack.slot_base()..slot.suspended_sp.get();
+    let mut found = words
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| usize::from_ne_bytes(*word))
+        .filter(|word| word % 8 == 0 && below.contains(word));
+    // One, or the layout is not what it was.
+    found.next().filter(|_| found.next().is_none())
+}
+
+fn module(image: images::Image) -> Module<&'static [u8]> {
+    let info = ExplicitModuleSectionInfo {
+        base_svma: 0,
+        eh_frame_hdr_svma: Some(image.index.0),
+        eh_frame_hdr: Some(image.index.1),
+        eh_frame_svma: Some(image.frames.0),
+        eh_frame: Some(image.frames.1),
+        ..ExplicitModuleSectionInfo::default()
+    };
+    Module::new(String::new(), image.range, image.base, info)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn registers(pc: u64, sp: u64, fp: u64) -> framehop::UnwindRegsNative {
+    framehop::UnwindRegsNative::new(pc, sp, fp)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn registers(pc: u64, sp: u64, fp: u64) -> framehop::UnwindRegsNative {
+    // The link register is of no use in the middle of a function: that has saved it.
+    framehop::UnwindRegsNative::new(pc, sp, fp)
+}
+
+/// The frames of the caller, if it is a goroutine.
+pub(super) fn own() -> Vec<u64> {
+    let mut out = Vec::new();
+    let Some(slot) = slot::current() else { return out };
+    let stack = slot.stack.slot_base()..slot.stack.address();
+    backtrace::trace(|frame| {
+        // Beyond the goroutine's first frame its worker's follow.
+        let is_ours = stack.contains(&frame.sp().addr());
+        out.push((frame.ip().addr() as u64).saturating_sub(1));
+        is_ours && out.len() < MOST
+    });
+    out
+}
+
+fn look_up(address: u64) -> Vec<String> {
+    let mut out = Vec::new();
+    let address = std::ptr::without_provenance_mut::<c_void>(address as usize);
+    backtrace::resolve(address, |symbol| {
+        let name = symbol.name().map_or_else(|| String::from("?"), |name| format!("{name:#}"));
+        let file = symbol.filename().map(|file| file.display().to_string());
+        if OWN_NAMES.iter().any(|own| name.starts_with(own)) || file.as_deref().is_some_and(is_own) {
+            return;
+        }
+        out.push(match (file, symbol.lineno()) {
+            (Some(file), Some(line)) => format!("{name} at {file}:{line}"),
+            _ => name,
+        });
+    });
+    out
+}
+
+fn is_own(file: &str) -> bool {
+    let source = file!().trim_end_matches("diag/frames.rs");
+    let inside = file.rfind(source).map_or("", |at| &file[at + source.len()..]);
+    OWN_FILES.iter().any(|own| file.contains(own)) || OWN_FOLDERS.iter().any(|own| inside.starts_with(own))
+}
