@@ -11,6 +11,8 @@ pub(crate) mod early_lock;
 pub(crate) mod fatal;
 pub(crate) mod fence;
 #[cfg(not(loom))]
+pub(crate) mod histogram;
+#[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(loom)]
 #[path = "../loom_twins/lock.rs"]

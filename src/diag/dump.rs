@@ -121,7 +121,7 @@ fn rounded(waited: Duration) -> String {
     }
 }
 
-fn state(task: TaskRef, running: bool) -> &'static str {
+pub(super) fn state(task: TaskRef, running: bool) -> &'static str {
     match task.wake.waiting() {
         Some(wait) => Wait::words(wait),
         None if task.slot().is_none() => "not started",

@@ -2,15 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::sched::Core;
+use super::Distribution;
+use super::dump::state;
+use crate::sched::{Core, spin};
 use crate::stack::arena;
 
 /// Figures of one runtime at one moment, read while it runs: each is right for some moment, their sums need not agree.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
+    /// The runtime's name.
+    pub name: String,
     /// Goroutines that have not ended.
     pub goroutines: u64,
     /// Goroutines spawned so far by workers and from outside.
@@ -19,10 +24,26 @@ pub struct Metrics {
     pub workers: Vec<WorkerMetrics>,
     /// How many of `workers` are regular.
     pub regular_workers: usize,
+    /// Goroutines from outside that no worker has taken yet.
+    pub injected: usize,
     /// Threads of the blocking pool, busy or idle.
     pub blocking_threads: usize,
+    /// Of these, threads that run something now.
+    pub blocking_busy: usize,
+    /// Calls of [`blocking`](crate::blocking()) that wait for a thread.
+    pub blocking_queued: usize,
+    /// Sockets that goroutines wait for or have waited for.
+    pub descriptors: usize,
     /// How often a worker was seen stuck: 10 ms in one goroutine without a switch.
     pub stuck: usize,
+    /// How long a goroutine waits in a queue until it runs: about, and of one in a thousand.
+    pub queue_latency: Distribution,
+    /// From the moment a sleeping worker is woken until its thread runs.
+    pub wake_latency: Distribution,
+    /// From a timer's time until it goes off.
+    pub timer_latency: Distribution,
+    /// How long those waited who did not get a mutex at once, in all runtimes together: an eighth of them.
+    pub lock_wait: Distribution,
     /// Stack slots that hold a goroutine or wait in a worker's cache, in all runtimes together.
     pub stacks_out: usize,
     /// Free stacks that are open, in all runtimes together.
@@ -31,6 +52,8 @@ pub struct Metrics {
     pub stacks_cold: usize,
     /// Address space of all stacks ever used, in bytes.
     pub stacks_reserved: usize,
+    /// How often a stack has grown, in all runtimes together.
+    pub stacks_grown: u64,
 }
 
 /// Figures of one worker.
@@ -57,6 +80,8 @@ pub struct WorkerMetrics {
     pub queued: usize,
     /// Timers armed on it.
     pub timers: usize,
+    /// Sockets that its goroutines wait for or have waited for.
+    pub descriptors: usize,
 }
 
 /// Reads the figures.
@@ -75,19 +100,41 @@ pub(crate) fn metrics(core: &Core) -> Metrics {
             preemptions: read(&worker.counters.preemptions),
             queued: worker.fresh.len(),
             timers: worker.timers.len(),
+            descriptors: worker.descriptors(),
         })
         .collect();
     let stacks = arena::stats();
+    let pool = core.pool.load();
     Metrics {
+        name: core.config.name.clone(),
         goroutines: core.live(),
         spawned: workers.iter().map(|w| w.spawned).sum::<u64>() + read(&core.foreign_spawned),
         regular_workers: core.config.workers,
-        blocking_threads: core.pool.threads(),
+        injected: core.injector.len(),
+        blocking_threads: pool.threads,
+        blocking_busy: pool.busy,
+        blocking_queued: pool.queued,
+        descriptors: workers.iter().map(|w| w.descriptors).sum(),
         stuck: core.monitor.stuck_seen.load(Ordering::Relaxed),
+        queue_latency: Distribution::of(core.workers().map(|w| &w.latencies.queue)),
+        wake_latency: Distribution::of(core.workers().map(|w| &w.latencies.wake)),
+        timer_latency: Distribution::of(core.workers().map(|w| &w.latencies.timer)),
+        lock_wait: Distribution::of([&spin::LOCK_WAITS]),
         workers,
         stacks_out: stacks.out,
         stacks_warm: stacks.warm,
         stacks_cold: stacks.cold,
         stacks_reserved: stacks.reserved,
+        stacks_grown: arena::grown(),
     }
+}
+
+/// How many goroutines are in which state, in the words of the dump.
+pub(crate) fn states(core: &Core) -> BTreeMap<&'static str, usize> {
+    let running: Vec<_> = core.workers().map(|w| w.running.load(Ordering::Relaxed).cast_const()).collect();
+    let mut out = BTreeMap::new();
+    core.for_each_goroutine(|task| {
+        *out.entry(state(task, running.contains(&std::ptr::from_ref(task)))).or_default() += 1;
+    });
+    out
 }

@@ -1,5 +1,6 @@
 //! What a runtime looks like from outside: the goroutine dump and the figures. Reads only.
 
+mod distribution;
 mod dump;
 #[cfg(feature = "backtrace")]
 mod frames;
@@ -7,8 +8,10 @@ mod frames;
 #[path = "frames_off.rs"]
 mod frames;
 mod metrics;
+mod prometheus;
 
 pub(crate) use dump::dump;
 
-pub(crate) use metrics::metrics;
+pub use distribution::Distribution;
 pub use metrics::{Metrics, WorkerMetrics};
+pub(crate) use metrics::{metrics, states};

@@ -1,5 +1,6 @@
 //! Runtimes: build, run, look at, shut down. The global one starts by itself and never ends; others are values.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -14,7 +15,7 @@ use crate::sched::{self, Core};
 
 mod doctor;
 
-pub use crate::diag::{Metrics, WorkerMetrics};
+pub use crate::diag::{Distribution, Metrics, WorkerMetrics};
 pub use doctor::{Finding, doctor};
 
 /// A scheduler with its own workers. Dropping it cancels the goroutines that are left and waits for them.
@@ -76,6 +77,11 @@ impl Runtime {
     /// The figures of this runtime.
     pub fn metrics(&self) -> Metrics {
         crate::diag::metrics(&self.core)
+    }
+
+    /// How many goroutines are in which state, in the words of the [`dump`](Self::dump). Looks at all of them: 10 to 50 ns each.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        crate::diag::states(&self.core)
     }
 
     /// The goroutines of this runtime, in words.
@@ -249,6 +255,22 @@ fn ambient() -> Arc<Core> {
 /// If the global runtime cannot start.
 pub fn metrics() -> Metrics {
     crate::diag::metrics(&ambient())
+}
+
+/// How many goroutines of the calling goroutine's runtime, or of the global one, are in which state, in the words of the [`dump`].
+///
+/// # Panics
+///
+/// If the global runtime cannot start.
+///
+/// # Examples
+///
+/// ```
+/// let states = greenroutine::run(|| greenroutine::runtime::states());
+/// assert_eq!(states.get("running"), Some(&1));
+/// ```
+pub fn states() -> BTreeMap<&'static str, usize> {
+    crate::diag::states(&ambient())
 }
 
 /// The goroutines of the calling goroutine's runtime, or of the global one, in words.

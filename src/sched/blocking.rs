@@ -56,6 +56,13 @@ struct State {
     stopping: bool,
 }
 
+/// What a pool does.
+pub(crate) struct Load {
+    pub(crate) threads: usize,
+    pub(crate) busy: usize,
+    pub(crate) queued: usize,
+}
+
 /// A `BlockOp`, and what runs it.
 struct Job {
     run: unsafe fn(*const ParkOp),
@@ -166,9 +173,11 @@ impl Pool {
         !state.jobs.is_empty() || state.threads != state.idle
     }
 
-    /// How many threads there are.
-    pub(crate) fn threads(&self) -> usize {
-        self.state.lock().threads
+    /// What it does at this moment.
+    pub(crate) fn load(&self) -> Load {
+        let state = self.state.lock();
+        let busy = state.threads - state.idle - state.starting;
+        Load { threads: state.threads, busy, queued: state.jobs.len() }
     }
 }
 

@@ -21,6 +21,7 @@ use super::seeded::Seeded;
 use super::stall;
 use super::timers::TimerQueue;
 use super::worker::{self, Role};
+use crate::base::histogram::Histogram;
 use crate::base::lock::{Lock, Rank};
 use crate::base::{CachePadded, fence as fences, meta};
 use crate::routine::cell::CANCELLED;
@@ -56,6 +57,25 @@ pub(crate) struct WorkerShared {
     /// The goroutine that runs now, for dumps and for the report of a stuck worker.
     pub(crate) running: AtomicPtr<Task>,
     pub(crate) counters: CachePadded<Counters>,
+    /// When it was last woken from its sleep; 0 once it has seen that.
+    pub(super) woken_at: AtomicU64,
+    pub(crate) latencies: Box<Latencies>,
+}
+
+/// How long things took, of one worker.
+pub(crate) struct Latencies {
+    /// From a wake-up of the sleeping thread until it ran.
+    pub(crate) wake: Histogram,
+    /// Of goroutines in the queue, about (`Worker::sample_queue`).
+    pub(crate) queue: Histogram,
+    /// From a timer's time until it was fired.
+    pub(crate) timer: Histogram,
+}
+
+impl Latencies {
+    pub(super) fn new() -> Self {
+        Self { wake: Histogram::new(), queue: Histogram::new(), timer: Histogram::new() }
+    }
 }
 
 /// A goroutine in the injector, which owns the right to run it.

@@ -117,6 +117,12 @@ impl Poller {
         drop(source);
     }
 
+    /// How many descriptors are registered.
+    pub(super) fn len(&self) -> usize {
+        let sources = self.sources.lock();
+        sources.entries.len() - sources.free.len()
+    }
+
     /// Ends the present or else the next poll that waits.
     pub(super) fn wake(&self) {
         self.epoll.wake();
@@ -159,6 +165,11 @@ impl Poller {
 }
 
 impl WorkerShared {
+    /// How many descriptors its goroutines have registered.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.poller.get().map_or(0, |poller| poller.len())
+    }
+
     /// Its poller, made if need be.
     fn poller(&self) -> io::Result<Arc<Poller>> {
         if let Some(poller) = self.poller.get() {
@@ -176,6 +187,10 @@ impl WorkerShared {
 
 /// Wakes a worker's thread from a sleep that began as `was`.
 pub(super) fn wake_sleeper(shared: &WorkerShared, was: u32) {
+    if was & !state::POLLING == state::SLEEPING {
+        // Beside the system call, nothing.
+        shared.woken_at.store(clock::now_ns(), Ordering::Relaxed);
+    }
     match shared.poller.get() {
         Some(poller) if was & state::POLLING != 0 => poller.wake(),
         _ => futex::wake(&shared.state, 1),

@@ -174,7 +174,7 @@ impl Worker {
             deadline <= now
         };
         if due(&self.shared) {
-            self.shared.timers.fire(clock::now_ns(), |task| self.ready_tail(task));
+            self.fire_own(clock::now_ns());
         }
         // A stuck worker cannot fire its own.
         if self.takes_new_work() {
@@ -384,6 +384,10 @@ impl Worker {
                 if !self.nap(asleep, deadline) {
                     break;
                 }
+            }
+            let woken_at = shared.woken_at.swap(0, Ordering::Relaxed);
+            if woken_at != 0 {
+                shared.latencies.wake.add(clock::now_ns().saturating_sub(woken_at));
             }
         }
         if new_work && !self.core.idle.end_sleep(shared.index) {

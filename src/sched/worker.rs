@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_deque::Steal;
 
 use super::biased::Biased;
-use super::core::{Core, Counters, WorkerShared, count};
+use super::core::{Core, Counters, Latencies, WorkerShared, count};
 use super::inbox::Inbox;
 use super::panics;
 use super::park::{self, ParkOp};
@@ -66,6 +66,9 @@ pub(crate) enum Role {
 /// walked depth first was left for its oldest branch so often that it held 12,000 stacks (skynet over channels: 225 ms against 111).
 const NEXT_IN_A_ROW: u32 = 1024;
 
+/// Between two samples of the queue: sixteen looks around.
+const SAMPLE_TICKS: u64 = 61 * 16;
+
 /// See the file's documentation.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<WorkerShared>,
@@ -90,6 +93,8 @@ pub(crate) struct Worker {
     pub(crate) backlog: Cell<u32>,
     /// What the last thefts were worth (`steal`).
     pub(super) loot: Cell<Loot>,
+    /// The queue as it was at some moment: when that was, and the tick at which its last goroutine will run; 0 for none.
+    sampled: Cell<(u64, u64)>,
     /// Whose `next` waits (`steal`).
     pub(super) watched_next: Cell<Watched>,
 }
@@ -143,6 +148,8 @@ pub(crate) fn start(
         next: AtomicPtr::new(ptr::null_mut()),
         running: AtomicPtr::new(ptr::null_mut()),
         counters: CachePadded::new(Counters::default()),
+        woken_at: AtomicU64::new(0),
+        latencies: Box::new(Latencies::new()),
     });
     let name = match role {
         Role::Regular => format!("{}-{index}", core.config.name),
@@ -216,6 +223,7 @@ impl Worker {
             rng: RefCell::new(Rng::new(core.config.seed ^ (shared.index as u64).wrapping_mul(0x9E37))),
             backlog: Cell::new(0),
             loot: Cell::new(Loot::default()),
+            sampled: Cell::new((0, 0)),
             watched_next: Cell::new(Watched::NOBODY),
             core,
             shared,
@@ -306,14 +314,37 @@ impl Worker {
         if deadline != u64::MAX {
             let now = clock::now_ns();
             if deadline <= now {
-                self.shared.timers.fire(now, |task| self.ready_tail(task));
+                self.fire_own(now);
             }
+        }
+        if tick.is_multiple_of(SAMPLE_TICKS) || self.sampled.get().1 != 0 {
+            self.sample_queue(tick);
         }
         if !tick.is_multiple_of(61) {
             return None;
         }
         self.poll_ready_now_and_then();
         if self.takes_new_work() { self.pop_injector() } else { None }
+    }
+
+    /// Fires the worker's timers, of which at least one is due at `now`.
+    pub(super) fn fire_own(&self, now: u64) {
+        self.shared.latencies.timer.add(now.saturating_sub(self.shared.timers.next_deadline()));
+        self.shared.timers.fire(now, |task| self.ready_tail(task));
+    }
+
+    /// How long the queue is, in time: one sample is under way at most. What is last in the queue now will run when as many goroutines have run as are before it.
+    fn sample_queue(&self, tick: u64) {
+        let (since, until) = self.sampled.get();
+        if until == 0 {
+            let waiting = (self.local.len() + self.shared.fresh.len()) as u64;
+            if waiting > 0 {
+                self.sampled.set((clock::now_ns(), tick + waiting));
+            }
+        } else if tick >= until {
+            self.shared.latencies.queue.add(clock::now_ns() - since);
+            self.sampled.set((0, 0));
+        }
     }
 
     pub(super) fn drain_inbox(&self) {

@@ -340,6 +340,11 @@ pub(crate) fn trim(all: bool) -> usize {
     released
 }
 
+/// How often a stack has grown.
+pub(crate) fn grown() -> u64 {
+    super::grow::GROWN.load(Ordering::Relaxed)
+}
+
 /// Counts of now.
 pub(crate) fn stats() -> StackStats {
     let guard = locked();

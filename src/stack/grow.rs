@@ -1,10 +1,14 @@
 //! SIGNAL-SAFE. Moving the soft guard down: the one change of a slot that happens inside the fault handler, on the slot's own stack. System calls and
 //! header atomics only.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::geometry::{Header, hard_guard};
 use crate::sys::mem::{self, GuardMode, PAGE};
+
+/// How often a stack has grown.
+pub(super) static GROWN: AtomicU64 = AtomicU64::new(0);
 
 /// What [`grow`] found.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,7 @@ pub(super) fn grow(header: &Header, address: usize, mode: GuardMode) -> Growth {
     if moved.is_err() {
         return Growth::Refused;
     }
+    GROWN.fetch_add(1, Relaxed);
     header.hard.store(at_limit as u32, Relaxed);
     header.guard.store(new_guard, Relaxed);
     Growth::Grown

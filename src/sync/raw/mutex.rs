@@ -46,7 +46,7 @@ use super::Acquired;
 use crate::base::atomic::{AtomicU32, Ordering, fence};
 use crate::base::fence;
 use crate::routine::Wait;
-use crate::sched::spin::Spin;
+use crate::sched::spin::{Spin, note_wait};
 use crate::sched::waitq::{LockedQueue, Options, Outcome, WaitQueue};
 use crate::sys::clock;
 
@@ -131,6 +131,7 @@ impl RawMutex {
                 if woken {
                     self.flags.fetch_and(!WOKEN, Ordering::Relaxed);
                 }
+                note_wait(since);
                 return Acquired::Yes;
             }
             // Not with others in the queue: then the holder will wake one, and may well be suspended.
@@ -150,6 +151,7 @@ impl RawMutex {
             match outcome {
                 Outcome::Answered(HANDED) => {
                     self.take_over(since);
+                    note_wait(since);
                     return Acquired::Yes;
                 }
                 Outcome::TimedOut | Outcome::Cancelled => {
