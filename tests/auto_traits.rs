@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use greenroutine::channel::{RecvFuture, RecvStream, SendFuture};
 use greenroutine::net::{
     Incoming, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixIncoming, UnixListener, UnixStream,
 };
@@ -137,6 +138,22 @@ fn sockets_are_shared() {
         UnixDatagram: Send Sync Unpin UnwindSafe RefUnwindSafe;
         Incoming<'static>: Send Sync Unpin UnwindSafe RefUnwindSafe;
         UnixIncoming<'static>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+    }
+}
+
+/// As the ends they belong to.
+#[test]
+fn futures_of_channels_travel_if_the_message_does() {
+    pins! {
+        RecvFuture<'static, u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        RecvFuture<'static, Movable>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        RecvFuture<'static, Bound>: Unpin UnwindSafe RefUnwindSafe;
+        RecvFuture<'static, Pinned>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        RecvStream<'static, u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        RecvStream<'static, Bound>: Unpin UnwindSafe RefUnwindSafe;
+        SendFuture<'static, u8>: Send Sync Unpin UnwindSafe RefUnwindSafe;
+        SendFuture<'static, Movable>: Send Unpin UnwindSafe RefUnwindSafe;
+        SendFuture<'static, Bound>: Unpin UnwindSafe RefUnwindSafe;
     }
 }
 

@@ -17,7 +17,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sched", &["world", "routine", "stack", "timer", "heap", "base", "sys", "arch"]),
     // `go` re-exports `sleep`; `moment` knows nothing of `go`.
     ("moment", &["sched", "routine", "base", "sys"]),
-    ("channel", &["moment", "sched", "routine", "base", "sys"]),
+    // Futures of timers have a goroutine that waits.
+    ("channel", &["go", "moment", "sched", "routine", "base", "sys"]),
     ("go", &["moment", "sched", "routine", "stack", "base", "sys"]),
     ("sync", &["context", "go", "moment", "sched", "routine", "base", "sys"]),
     ("interop", &["sched", "routine"]),

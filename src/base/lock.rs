@@ -18,7 +18,7 @@
 //! | `API` 0 | a context's children, a timer's function, where a descriptor is registered | `SOURCES`, `WAITERS` |
 //! | `RUNTIME` 1 | a runtime's lists of workers and threads | everything below |
 //! | `TIMERS` 2 | one worker's timer heap | nothing |
-//! | `JOIN` 3 | the waker of one join cell | nothing |
+//! | `JOIN` 3 | the waker of one join cell, those of one channel | `WAITERS` |
 //! | `SOURCES` 4 | the descriptors of one poller | `WAITERS` |
 //! | `WAITERS` 5 | the waiters of one channel, lock or descriptor | nothing |
 //! | `STACKS` 6 | the shared stack lists | `META` |
@@ -46,7 +46,7 @@ pub(crate) enum Rank {
     Runtime = 1,
     /// One worker's timer heap.
     Timers = 2,
-    /// The waker of one join cell.
+    /// The waker of one join cell, those of one channel.
     Join = 3,
     /// The descriptors of one poller.
     Sources = 4,

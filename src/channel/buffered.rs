@@ -8,14 +8,18 @@
 //! - *Who is about to wait* has linked its node (SeqCst) and then looks at the buffer once more. One of the two sees the other.
 //! - *Who comes and finds others waiting* does not overtake them: it balances, and then waits behind them.
 //!
+//! - *Futures* ([`wakers`](super::wakers)) wait behind all these: of what is left over, `balance` tells one of them.
+//!
 //! So waiters are served in order, and their values keep the order of the buffer. Only a claim that loses its value to somebody who took it at the
 //! same moment is made to look again; it then waits in front.
 
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::task::{Poll, Waker};
 
 use super::buffer::{Buffer, Pop, PushError, Reserve};
 use super::err::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use super::flavor::{CLOSED, FIRST_PLACE, Flavor, MOVED, Queue, RECV, Received, SEND, Sending, WATCH};
+use super::wakers::Wakers;
 use crate::base::atomic::{Ordering, fence};
 use crate::routine::{TaskRef, Wait};
 use crate::sched::park::cancelled;
@@ -25,11 +29,12 @@ use crate::sched::waitq::{LockedQueue, Options, Outcome};
 pub(super) struct Buffered<B> {
     buffer: B,
     queue: Queue,
+    wakers: Wakers<()>,
 }
 
 impl<B> Buffered<B> {
     pub(super) fn new(buffer: B) -> Self {
-        Self { buffer, queue: Queue::new() }
+        Self { buffer, queue: Queue::new(), wakers: Wakers::new() }
     }
 
     /// Whether an operation on `side` would not wait, asked by one whose node has just been linked.
@@ -125,6 +130,16 @@ impl<B> Buffered<B> {
                     drop(watcher);
                 }
             }
+            let told = [
+                locked.has_async(RECV) && self.buffer.readable(),
+                locked.has_async(SEND) && self.buffer.writable(),
+            ];
+            drop(locked);
+            for side in [RECV, SEND] {
+                if told[side] {
+                    self.wakers.wake_first(&self.queue, side);
+                }
+            }
             return;
         }
     }
@@ -208,6 +223,8 @@ impl<B> Buffered<B> {
 }
 
 impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
+    type Offer = ();
+
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.popped();
@@ -278,7 +295,7 @@ impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
 
     fn close(&self) {
         if self.buffer.close() {
-            super::flavor::wake_all(&self.queue);
+            super::flavor::wake_all(&self.queue, &self.wakers);
         }
     }
 
@@ -290,6 +307,35 @@ impl<T, B: Buffer<T>> Flavor<T> for Buffered<B> {
 
     fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    fn wakers(&self) -> &Wakers<()> {
+        &self.wakers
+    }
+
+    fn poll_send(&self, message: &mut Option<T>, id: &mut Option<u64>, waker: &Waker) -> Poll<Result<(), T>> {
+        let mut is_waiting = false;
+        let result = loop {
+            let Some(value) = message.take() else { break Ok(()) };
+            match self.try_send(value) {
+                Ok(()) => break Ok(()),
+                Err(TrySendError::Disconnected(value)) => break Err(value),
+                Err(TrySendError::Full(value)) => *message = Some(value),
+            }
+            if is_waiting {
+                return Poll::Pending;
+            }
+            if !id.is_some_and(|id| self.wakers.renew(SEND, id, waker)) {
+                *id = Some(self.wakers.add(&self.queue, SEND, waker.clone(), None));
+            }
+            // See `WaitQueue::hints`.
+            fence(Ordering::SeqCst);
+            is_waiting = true;
+        };
+        if let Some(id) = id.take() {
+            Flavor::<T>::leave(self, SEND, id);
+        }
+        Poll::Ready(result)
     }
 
     fn is_ready(&self, side: usize) -> bool {

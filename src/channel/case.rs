@@ -50,9 +50,13 @@ pub(super) trait Handle {
     /// # Safety
     ///
     /// - The node stays until it was claimed or forgotten.
-    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool;
+    unsafe fn watch(&self, observe: bool, announced: u64, node: &Node, ticket: Ticket) -> bool;
     /// Takes out a node for which `watch` was called.
     fn forget(&self, observe: bool, node: &Node);
+    /// Tells futures that the select is about to wait for them. What it returns is for `watch`.
+    fn announce(&self) -> u64 {
+        0
+    }
     /// What the answer to a node means; `None`: look again.
     fn answered(&self, answer: usize) -> Option<Token>;
     /// Gives back what was chosen.
@@ -156,7 +160,7 @@ pub(super) fn wait(cases: &[Case<'_>], how: How, deadline: u64) -> Option<Choice
     let place = |index: usize| cases.get(index).map_or(std::ptr::null_mut(), |case| case.place);
     with_array(
         cases.len(),
-        |index| Waiter { case: index, node: Node::new(place(index)) },
+        |index| Waiter::new(index, place(index)),
         |waiters| wait_with(cases, waiters, how, deadline),
     )
 }
@@ -167,8 +171,7 @@ pub(super) fn wait_for<const N: usize>(cases: &[Case<'_>; N], how: How, deadline
     if let Some(choice) = pass(cases, how) {
         return Some(choice);
     }
-    let mut waiters: [Waiter; N] =
-        std::array::from_fn(|index| Waiter { case: index, node: Node::new(cases[index].place) });
+    let mut waiters: [Waiter; N] = std::array::from_fn(|index| Waiter::new(index, cases[index].place));
     wait_with(cases, &mut waiters, how, deadline)
 }
 
@@ -190,6 +193,15 @@ fn with_array<V, R>(len: usize, make: impl Fn(usize) -> V, f: impl FnOnce(&mut [
 struct Waiter {
     case: usize,
     node: Node,
+    /// What `announce` said last.
+    announced: Cell<u64>,
+}
+
+impl Waiter {
+    #[inline(always)]
+    fn new(case: usize, place: *mut ()) -> Self {
+        Self { case, node: Node::new(place), announced: Cell::new(0) }
+    }
 }
 
 #[repr(C)]
@@ -231,6 +243,11 @@ fn wait_with(cases: &[Case<'_>], waiters: &mut [Waiter], how: How, deadline: u64
         if reason == Reason::TimedOut && deadline <= clock::now_ns() {
             return None;
         }
+        if !how.observe {
+            for waiter in &*waiters {
+                waiter.announced.set(cases[waiter.case].handle.announce());
+            }
+        }
     }
 }
 
@@ -268,7 +285,10 @@ unsafe fn commit(op: *const ParkOp, ticket: Ticket) -> Commit {
     let this = unsafe { &*op.cast::<SelectOp<'_>>() };
     for (watched, waiter) in this.waiters.iter().enumerate() {
         // SAFETY: the waiter forgets all nodes before it goes on.
-        if !unsafe { this.cases[waiter.case].handle.watch(this.observe, &waiter.node, ticket) } {
+        let must_wait = unsafe {
+            this.cases[waiter.case].handle.watch(this.observe, waiter.announced.get(), &waiter.node, ticket)
+        };
+        if !must_wait {
             return Commit::Already;
         }
         this.watched.set(watched + 1);

@@ -6,8 +6,11 @@
 //! [`ready`]: super::Select::ready
 
 use std::mem::MaybeUninit;
+use std::task::{Poll, Waker};
 
-use super::err::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use super::err::{RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use super::wakers::{Wakers, tried};
+use crate::base::atomic::{Ordering, fence};
 use crate::routine::{TaskRef, Ticket};
 use crate::sched::waitq::{Claimed, LockedQueue, Node, WaitQueue};
 
@@ -47,6 +50,9 @@ pub(super) enum Sending {
 
 /// One kind of channel.
 pub(super) trait Flavor<T> {
+    /// What futures leave while they wait to send.
+    type Offer;
+
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>>;
     fn send(&self, value: T, deadline: u64) -> Result<(), SendTimeoutError<T>>;
     fn try_recv(&self) -> Result<T, TryRecvError>;
@@ -60,6 +66,7 @@ pub(super) trait Flavor<T> {
     fn discard(&self);
 
     fn queue(&self) -> &Queue;
+    fn wakers(&self) -> &Wakers<Self::Offer>;
     /// Whether an operation on `side` would not wait; may be true for nothing.
     fn is_ready(&self, side: usize) -> bool;
     /// Changes whenever `is_ready(side)` may have become true.
@@ -84,17 +91,63 @@ pub(super) trait Flavor<T> {
     /// Gives back what `offer` has chosen.
     fn abandon(&self, sending: Sending);
 
+    /// Tells one of the futures on the other side that somebody is about to wait on `side`. Returns what `must_announce` wants to know.
+    fn announce(&self, _side: usize) -> u64 {
+        0
+    }
+
+    /// Whether there are futures on the other side that have come since `announce`, and may have found nothing. Under the lock.
+    fn must_announce(&self, _side: usize, _announced: u64, _locked: &LockedQueue<'_, 4>) -> bool {
+        false
+    }
+
+    /// Whether a future on `side` that was woken and goes wakes the next one.
+    fn passes_on(&self, side: usize) -> bool {
+        self.is_ready(side)
+    }
+
+    /// Receives for a future; `id` is what it is called in `wakers`, while it is there.
+    fn poll_recv(&self, id: &mut Option<u64>, waker: &Waker) -> Poll<Result<T, RecvError>> {
+        let mut result = tried(self.try_recv());
+        if result.is_none() {
+            let is_there = id.is_some_and(|id| self.wakers().renew(RECV, id, waker));
+            if !is_there {
+                *id = Some(self.wakers().add(self.queue(), RECV, waker.clone(), None));
+            }
+            // See `WaitQueue::hints`.
+            fence(Ordering::SeqCst);
+            result = tried(self.try_recv());
+        }
+        let Some(result) = result else { return Poll::Pending };
+        if let Some(id) = id.take() {
+            self.leave(RECV, id);
+        }
+        Poll::Ready(result)
+    }
+
+    /// Sends for a future, likewise. `message` is there unless it is offered.
+    fn poll_send(&self, message: &mut Option<T>, id: &mut Option<u64>, waker: &Waker) -> Poll<Result<(), T>>;
+
+    /// A future does not wait any more. If it was woken it may not have used what it was woken for: that is the next one's.
+    fn leave(&self, side: usize, id: u64) {
+        let entry = self.wakers().remove(self.queue(), side, id);
+        if entry.is_none() && self.passes_on(side) {
+            self.wakers().wake_first(self.queue(), side);
+        }
+    }
+
     /// Links a case of a select into list `side`; false, and not linked, if there is no need to wait.
     ///
     /// # Safety
     ///
     /// - As `LockedQueue::link`.
-    unsafe fn watch(&self, side: usize, observe: bool, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn watch(&self, side: usize, observe: bool, announced: u64, node: &Node, ticket: Ticket) -> bool {
         let list = if observe { side + WATCH } else { side };
         let mut locked = self.queue().lock_for(ticket);
         // SAFETY: the caller's contract.
         unsafe { locked.link(list, node, ticket, false) };
-        let must_wait = self.must_wait(side, ticket.task, &mut locked);
+        let must_wait = self.must_wait(side, ticket.task, &mut locked)
+            && (observe || !self.must_announce(side, announced, &locked));
         if !must_wait {
             locked.unlink(list, node);
         } else if !observe {
@@ -123,11 +176,12 @@ fn wake_watchers(locked: &mut LockedQueue<'_, 4>, list: usize) {
 }
 
 /// Wakes all who wait for the channel, which is closed. Senders get their values back, receivers look once more.
-pub(super) fn wake_all(queue: &Queue) {
+pub(super) fn wake_all<O>(queue: &Queue, wakers: &Wakers<O>) {
     // Whoever links a node from now on sees that it is closed (PROTOCOLS.md, "Waiting against making").
     if !queue.has_any(RECV) && !queue.has_any(SEND) {
         return;
     }
+    wakers.wake_all();
     for list in [SEND, RECV, SEND + WATCH, RECV + WATCH] {
         loop {
             let claimed = queue.lock().claim_first(list);

@@ -38,10 +38,10 @@ impl<T> Handle for Receiver<T> {
         received.map(received_token)
     }
 
-    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn watch(&self, observe: bool, announced: u64, node: &Node, ticket: Ticket) -> bool {
         with!(&self.flavor, ReceiverFlavor, c => {
             // SAFETY: the caller's contract.
-            unsafe { Flavor::<T>::watch(&**c, RECV, observe, node, ticket) }
+            unsafe { Flavor::<T>::watch(&**c, RECV, observe, announced, node, ticket) }
         }, ReceiverFlavor::Clock(clock, _) => {
             // SAFETY: the caller's contract.
             unsafe { clock.watch(observe, node, ticket) }
@@ -88,11 +88,15 @@ impl<T> Handle for Sender<T> {
             .map(|sending| Token::Sending(Chosen(sending)))
     }
 
-    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool {
+    unsafe fn watch(&self, observe: bool, announced: u64, node: &Node, ticket: Ticket) -> bool {
         with!(&self.flavor, SenderFlavor, c => {
             // SAFETY: the caller's contract.
-            unsafe { Flavor::<T>::watch(&**c, SEND, observe, node, ticket) }
+            unsafe { Flavor::<T>::watch(&**c, SEND, observe, announced, node, ticket) }
         })
+    }
+
+    fn announce(&self) -> u64 {
+        with!(&self.flavor, SenderFlavor, c => Flavor::<T>::announce(&**c, SEND))
     }
 
     fn forget(&self, observe: bool, node: &Node) {

@@ -51,7 +51,7 @@
 //! too large for messages of some tens of kilobytes.
 //!
 //! A message's path: `ends` ([`Sender`], [`Receiver`]) → `flavor` (what every kind does) → `buffered` over `ring` or `list` (which have `buffer` in common), or
-//! `zero`, or `timed` → [`crate::sched::waitq`] to wait. `case` chooses among several, for `select` and `macros`; `handle` makes cases of ends. `err` and `iter` are what they say.
+//! `zero`, or `timed` → [`crate::sched::waitq`] to wait. `case` chooses among several, for `select` and `macros`; `handle` makes cases of ends. `wakers` has the futures of `future`, which wait beside the queue. `err` and `iter` are what they say.
 
 mod buffer;
 mod buffered;
@@ -59,6 +59,7 @@ mod case;
 mod ends;
 mod err;
 mod flavor;
+mod future;
 mod handle;
 mod iter;
 mod list;
@@ -66,6 +67,7 @@ mod macros;
 mod ring;
 mod select;
 mod timed;
+mod wakers;
 mod zero;
 
 pub(crate) use self::ends::of_clock;
@@ -74,6 +76,7 @@ pub use self::err::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError,
     TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
+pub use self::future::{RecvFuture, RecvStream, SendFuture};
 pub use self::iter::{IntoIter, Iter, TryIter};
 pub use self::select::{Select, SelectedOperation};
 pub(crate) use self::timed::Clock;

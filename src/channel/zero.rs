@@ -6,9 +6,12 @@
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::task::{Poll, Waker};
 
 use super::err::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use super::flavor::{self, CLOSED, Flavor, MOVED, Queue, RECV, Received, SEND, Sending};
+use super::wakers::Wakers;
+use crate::base::atomic::{Ordering, fence};
 use crate::routine::{TaskRef, Wait};
 use crate::sched::park::cancelled;
 use crate::sched::waitq::{Claimed, LockedQueue, Outcome, wake_and_wait};
@@ -16,13 +19,14 @@ use crate::sched::waitq::{Claimed, LockedQueue, Outcome, wake_and_wait};
 /// See the file's documentation.
 pub(super) struct Zero<T> {
     queue: Queue,
+    wakers: Wakers<T>,
     /// All waiters' data are places for a `T`.
     marker: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Zero<T> {
     pub(super) fn new() -> Self {
-        Self { queue: Queue::new(), marker: PhantomData }
+        Self { queue: Queue::new(), wakers: Wakers::new(), marker: PhantomData }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -69,13 +73,25 @@ impl<T> Zero<T> {
                 return true;
             }
         }
+        if self.queue.has_async(SEND)
+            && let Some(value) = self.wakers.take_offer(&self.queue, SEND)
+        {
+            place.write(value);
+            return true;
+        }
         false
+    }
+
+    /// Takes an offer back. None if somebody has it.
+    fn withdraw(&self, offered: u64) -> Option<T> {
+        self.wakers.remove(&self.queue, SEND, offered)?.offer
     }
 
     /// Under the lock: whether there is nobody on the other side either.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn alone(&self, side: usize, locked: &mut LockedQueue<'_, 4>) -> bool {
-        let alone = locked.is_empty(side ^ 1) && !self.is_closed();
+        let has_offer = side == RECV && locked.has_async(SEND);
+        let alone = locked.is_empty(side ^ 1) && !has_offer && !self.is_closed();
         if alone {
             flavor::tell_watchers(locked, side);
         }
@@ -84,6 +100,8 @@ impl<T> Zero<T> {
 }
 
 impl<T> Flavor<T> for Zero<T> {
+    type Offer = T;
+
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.give(value).map_err(|value| {
@@ -103,10 +121,12 @@ impl<T> Flavor<T> for Zero<T> {
             if self.is_closed() {
                 return Err(SendTimeoutError::Disconnected(ManuallyDrop::into_inner(value)));
             }
+            // A future that receives and comes from now on finds us, or keeps us from waiting.
+            let announced = self.announce(SEND);
             let place: *mut ManuallyDrop<T> = &raw mut value;
-            let outcome = self
-                .queue
-                .wait(SEND, Wait::ChanSend, deadline, place.cast(), |locked| self.alone(SEND, locked));
+            let outcome = self.queue.wait(SEND, Wait::ChanSend, deadline, place.cast(), |locked| {
+                self.alone(SEND, locked) && !self.must_announce(SEND, announced, locked)
+            });
             match outcome {
                 Outcome::Answered(MOVED) => return Ok(()),
                 Outcome::Answered(_) => {
@@ -175,7 +195,7 @@ impl<T> Flavor<T> for Zero<T> {
     fn close(&self) {
         let first = self.queue.lock().close();
         if first {
-            flavor::wake_all(&self.queue);
+            flavor::wake_all(&self.queue, &self.wakers);
         }
     }
 
@@ -185,8 +205,66 @@ impl<T> Flavor<T> for Zero<T> {
         &self.queue
     }
 
+    fn wakers(&self) -> &Wakers<T> {
+        &self.wakers
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn announce(&self, side: usize) -> u64 {
+        if side == RECV {
+            return 0;
+        }
+        let arrivals = self.queue.arrivals(RECV);
+        if self.queue.has_async(RECV) {
+            self.wakers.wake_first(&self.queue, RECV);
+        }
+        arrivals
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn must_announce(&self, side: usize, announced: u64, locked: &LockedQueue<'_, 4>) -> bool {
+        side == SEND && locked.has_async(RECV) && locked.arrivals(RECV) != announced
+    }
+
+    /// Whether or not there is a sender by now: one that has woken us may be on its way into the queue. Who has made an offer was woken for its own.
+    fn passes_on(&self, side: usize) -> bool {
+        side == RECV
+    }
+
+    fn poll_send(&self, message: &mut Option<T>, id: &mut Option<u64>, waker: &Waker) -> Poll<Result<(), T>> {
+        if let Some(offered) = *id {
+            if self.wakers.renew(SEND, offered, waker) && !self.is_closed() {
+                return Poll::Pending;
+            }
+            *id = None;
+            match self.withdraw(offered) {
+                None => return Poll::Ready(Ok(())),
+                value => *message = value,
+            }
+        }
+        while let Some(value) = message.take() {
+            match self.try_send(value) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(value)) => return Poll::Ready(Err(value)),
+                Err(TrySendError::Full(value)) => {
+                    let offered = self.wakers.add(&self.queue, SEND, waker.clone(), Some(value));
+                    // See `WaitQueue::hints`.
+                    fence(Ordering::SeqCst);
+                    if !self.queue.has_waiters(RECV) && !self.is_closed() {
+                        *id = Some(offered);
+                        self.announce(SEND);
+                        return Poll::Pending;
+                    }
+                    // A receiver that had begun to wait before.
+                    *message = self.withdraw(offered);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn is_ready(&self, side: usize) -> bool {
-        self.queue.has_waiters(side ^ 1) || self.is_closed()
+        self.queue.has_waiters(side ^ 1) || side == RECV && self.queue.has_async(SEND) || self.is_closed()
     }
 
     fn stamp(&self, side: usize) -> usize {
@@ -194,7 +272,8 @@ impl<T> Flavor<T> for Zero<T> {
     }
 
     fn must_wait(&self, side: usize, me: TaskRef, locked: &mut LockedQueue<'_, 4>) -> bool {
-        !locked.has_other(side ^ 1, me) && !self.is_closed()
+        let has_offer = side == RECV && locked.has_async(SEND);
+        !locked.has_other(side ^ 1, me) && !has_offer && !self.is_closed()
     }
 
     fn take(&self, place: &mut MaybeUninit<T>) -> Option<Received> {

@@ -2,6 +2,7 @@
 //! so a lost wake-up is found, and values count their drops, so a lost or doubled value is.
 
 use std::mem::MaybeUninit;
+use std::task::{Poll, Wake, Waker};
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -240,9 +241,12 @@ impl<C: Flavor<usize>> Handle for Side<'_, C> {
             Received::Closed => Token::Closed,
         })
     }
-    unsafe fn watch(&self, observe: bool, node: &Node, ticket: Ticket) -> bool {
+    fn announce(&self) -> u64 {
+        self.0.announce(self.1)
+    }
+    unsafe fn watch(&self, observe: bool, announced: u64, node: &Node, ticket: Ticket) -> bool {
         // SAFETY: the caller's contract.
-        unsafe { self.0.watch(self.1, observe, node, ticket) }
+        unsafe { self.0.watch(self.1, observe, announced, node, ticket) }
     }
     fn forget(&self, observe: bool, node: &Node) {
         self.0.queue().forget(if observe { self.1 + WATCH } else { self.1 }, node);
@@ -358,5 +362,118 @@ fn loom_a_receiver_waits_for_a_chosen_send() {
         let chooser = fork(move || select_send(&*other, 7));
         assert_eq!(channel.recv(NEVER), Ok(7));
         assert_eq!(chooser.join().unwrap(), Ok(()));
+    });
+}
+
+/// Wakes a thread that polls.
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls until ready, and sleeps in between until it is woken.
+fn block_on<R>(mut poll: impl FnMut(&Waker) -> Poll<R>) -> R {
+    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    loop {
+        match poll(&waker) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn recv_async(channel: &impl Flavor<usize>) -> Option<usize> {
+    let mut id = None;
+    block_on(|waker| channel.poll_recv(&mut id, waker)).ok()
+}
+
+fn send_async(channel: &impl Flavor<usize>, value: usize) {
+    let (mut message, mut id) = (Some(value), None);
+    assert!(block_on(|waker| channel.poll_send(&mut message, &mut id, waker)).is_ok());
+}
+
+#[test]
+fn loom_a_future_receives_what_is_sent_beside_it() {
+    both_first(|| {
+        let channel = bounded(1);
+        let sender = sender(&channel, 7);
+        assert_eq!(recv_async(&*channel), Some(7));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_future_that_receives_meets_a_sender_that_waits() {
+    both_first(|| {
+        let channel = zero();
+        let sender = sender(&channel, 7);
+        assert_eq!(recv_async(&*channel), Some(7));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_future_that_sends_meets_a_receiver_that_waits() {
+    both_first(|| {
+        let channel = zero();
+        let other = channel.clone();
+        let sender = fork(move || send_async(&*other, 7));
+        assert_eq!(channel.recv(NEVER), Ok(7));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_futures_meet_in_a_rendezvous() {
+    both_first(|| {
+        let channel = zero();
+        let other = channel.clone();
+        let sender = fork(move || send_async(&*other, 7));
+        assert_eq!(recv_async(&*channel), Some(7));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_future_that_sends_gets_the_room_that_is_made() {
+    both_first(|| {
+        let channel = bounded(1);
+        send(&*channel, 1);
+        let other = channel.clone();
+        let sender = fork(move || send_async(&*other, 2));
+        assert_eq!(channel.recv(NEVER), Ok(1));
+        assert_eq!(channel.recv(NEVER), Ok(2));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_future_sees_a_close() {
+    both_first(|| {
+        let channel = bounded(1);
+        let other = channel.clone();
+        let closer = fork(move || other.close());
+        assert_eq!(recv_async(&*channel), None);
+        closer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_future_that_goes_passes_its_news_on() {
+    both_first(|| {
+        let channel = bounded(2);
+        let (mut gone, waker) = (None, Waker::noop());
+        assert!(channel.poll_recv(&mut gone, waker).is_pending());
+        let (other, more) = (channel.clone(), sender(&channel, 7));
+        let receiver = fork(move || recv_async(&*other));
+        // Told or not.
+        if let Some(id) = gone {
+            Flavor::<usize>::leave(&*channel, RECV, id);
+        }
+        assert_eq!(receiver.join().unwrap(), Some(7));
+        more.join().unwrap();
     });
 }

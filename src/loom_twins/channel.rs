@@ -16,6 +16,8 @@ pub(crate) mod flavor;
 pub(crate) mod list;
 #[path = "../channel/ring.rs"]
 pub(crate) mod ring;
+#[path = "../channel/wakers.rs"]
+pub(crate) mod wakers;
 #[path = "../channel/zero.rs"]
 pub(crate) mod zero;
 

@@ -5,6 +5,8 @@ use std::ops::{Deref, DerefMut};
 /// The ranks that models need.
 #[derive(Clone, Copy)]
 pub(crate) enum Rank {
+    /// The wakers of a channel.
+    Join,
     /// The waiters of one channel or lock.
     Waiters,
 }

@@ -24,7 +24,7 @@ use super::worker::{Role, Worker, notify, state};
 use crate::arch;
 use crate::base::lock::{Lock, Rank};
 use crate::routine::TaskRef;
-use crate::sys::epoll::{Epoll, Event, Token};
+use crate::sys::epoll::{Epoll, Events, Token};
 use crate::sys::{clock, futex};
 use crate::world::blocked;
 
@@ -134,12 +134,16 @@ impl Poller {
         if self.seat.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return None;
         }
-        let mut batch: Vec<Event> = Vec::new();
-        let count = self.epoll.wait(deadline, |event| batch.push(event));
+        let mut events = Events::new();
+        if deadline == 0 {
+            self.epoll.wait(&mut events, 0);
+        } else {
+            blocked::during(|| self.epoll.wait(&mut events, deadline));
+        }
         self.polled_at.store(clock::now_ns(), Ordering::Relaxed);
-        if !batch.is_empty() {
+        if events.count() != 0 {
             let sources = self.sources.lock();
-            for event in batch {
+            for event in events.iter() {
                 // None: it was taken out after the kernel had told.
                 if let Some(source) = sources.get(event.token) {
                     source.take_event(event, &mut ready);
@@ -147,7 +151,7 @@ impl Poller {
             }
         }
         self.seat.store(false, Ordering::Release);
-        Some(count)
+        Some(events.count())
     }
 
     /// The worker ends. What is still registered is for others to wait for.

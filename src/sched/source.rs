@@ -26,6 +26,7 @@ use super::{thread, timeout, worker};
 use crate::base::lock::{Lock, Rank};
 use crate::routine::{TaskRef, Wait, slot};
 use crate::sys::epoll::{self, Direction, Event};
+use crate::world::blocked;
 
 /// Nothing is known to be used up, in `drained`.
 const UNKNOWN: u64 = u64::MAX;
@@ -103,7 +104,7 @@ impl Source {
             self.drained.store(UNKNOWN, Ordering::Relaxed);
             return thread::with_task(|task| {
                 let limit = timeout::earliest(task);
-                if epoll::wait_for_one(fd, direction, deadline.min(limit))? {
+                if blocked::during(|| epoll::wait_for_one(fd, direction, deadline.min(limit)))? {
                     return Ok(Outcome::Changed);
                 }
                 if limit < deadline {

@@ -74,7 +74,8 @@ struct List {
 // In this order: hints, the lock's owner and the first two lists are the first cache line, and all that two goroutines of one worker need.
 #[repr(C)]
 pub(crate) struct WaitQueue<const N: usize = 1> {
-    /// What can be known without the lock, for the even and the odd lists. Bit 0: list 0 or 1 is not empty; bit 1: list 2 or 3; bit 2: closed; above, a count of links,
+    /// What can be known without the lock, for the even and the odd lists. Bit 0: list 0 or 1 is not empty; bit 1: list 2 or 3; bit 2: closed; bit 3: somebody waits elsewhere
+    /// ([`LockedQueue::set_async`]); above, a count of links,
     /// so that two looks tell whether a list was empty all the time between. Written under the lock; stale waiters count. A hint for anybody; more for
     /// those who make something to be had outside the lock: a waiter that has linked its node, and after a SeqCst fence still sees nothing to be had, may sleep,
     /// since whoever makes something to be had (SeqCst) and then reads this (SeqCst) sees the node.
@@ -87,8 +88,10 @@ unsafe impl Send for List {}
 
 /// Closed, in `hints`.
 const CLOSED: u64 = 4;
+/// Somebody waits elsewhere, in `hints`.
+const ASYNC: u64 = 8;
 /// One link, in `hints`.
-const LINK: u64 = 8;
+const LINK: u64 = 16;
 
 const EMPTY: List = List { first: ptr::null(), last: ptr::null() };
 
@@ -115,16 +118,29 @@ impl<const N: usize> WaitQueue<N> {
         self.hints[side].load(Ordering::SeqCst) & 1 != 0
     }
 
-    /// Whether somebody may wait in list `side` or `side + 2`.
+    /// Whether somebody may wait in list `side` or `side + 2`, or elsewhere.
     #[inline(always)]
     pub(crate) fn has_any(&self, side: usize) -> bool {
         fence::in_model();
-        self.hints[side].load(Ordering::SeqCst) & 3 != 0
+        self.hints[side].load(Ordering::SeqCst) & (3 | ASYNC) != 0
     }
 
-    /// Changes whenever a node is linked into list `side` or `side + 2`, and when the queue is closed.
+    /// Whether somebody waits elsewhere for what list `side` is for.
+    #[inline(always)]
+    pub(crate) fn has_async(&self, side: usize) -> bool {
+        fence::in_model();
+        self.hints[side].load(Ordering::SeqCst) & ASYNC != 0
+    }
+
+    /// Changes whenever a node is linked into list `side` or `side + 2`, when somebody begins to wait elsewhere, and when the queue is closed.
     pub(crate) fn stamp(&self, side: usize) -> u64 {
         self.hints[side].load(Ordering::SeqCst) & !3
+    }
+
+    /// Counts those who have begun to wait for what list `side` is for, there and elsewhere.
+    #[inline(always)]
+    pub(crate) fn arrivals(&self, side: usize) -> u64 {
+        self.hints[side].load(Ordering::SeqCst) / LINK
     }
 
     /// Whether [`LockedQueue::close`] was called. Exact under the lock.
@@ -321,6 +337,26 @@ impl<const N: usize> LockedQueue<'_, N> {
             hints.store(hints.load(Ordering::Relaxed) | CLOSED, Ordering::SeqCst);
         }
         first
+    }
+
+    /// As [`WaitQueue::arrivals`], exactly.
+    #[inline(always)]
+    pub(crate) fn arrivals(&self, side: usize) -> u64 {
+        self.hints[side].load(Ordering::Relaxed) / LINK
+    }
+
+    /// Notes whether somebody waits elsewhere for what list `side` is for.
+    pub(crate) fn set_async(&mut self, side: usize, waits: bool) {
+        let hints = &self.hints[side];
+        let others = hints.load(Ordering::Relaxed) & !ASYNC;
+        // SeqCst: who waits looks once more after it, and who makes something to be had looks at it afterwards.
+        hints.store(if waits { (others + LINK) | ASYNC } else { others }, Ordering::SeqCst);
+    }
+
+    /// As [`WaitQueue::has_async`], exactly.
+    #[inline(always)]
+    pub(crate) fn has_async(&self, side: usize) -> bool {
+        self.hints[side].load(Ordering::Relaxed) & ASYNC != 0
     }
 
     /// Whether nobody waits in list `side`; stale waiters count.

@@ -48,6 +48,33 @@ impl Event {
     }
 }
 
+/// What one wait has told.
+pub(crate) struct Events {
+    /// The first `count` are written.
+    buffer: [MaybeUninit<libc::epoll_event>; BATCH],
+    count: usize,
+}
+
+impl Events {
+    /// Nothing.
+    pub(crate) fn new() -> Self {
+        Self { buffer: [const { MaybeUninit::uninit() }; BATCH], count: 0 }
+    }
+
+    /// How many there are, the waking descriptor's included.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The events, without the waking descriptor's.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Event> {
+        let written = self.buffer[..self.count].iter();
+        // SAFETY: the kernel has written the first `count`.
+        let all = written.map(|event| unsafe { event.assume_init() });
+        all.filter(|event| event.u64 != WAKE).map(|event| Event { token: event.u64, bits: event.events })
+    }
+}
+
 /// An epoll instance. Descriptors are registered edge-triggered, for both directions at once: one system call a descriptor and none a wait.
 pub(crate) struct Epoll {
     fd: OwnedFd,
@@ -112,24 +139,14 @@ impl Epoll {
         unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Waits for events until `deadline` (0: not at all; `u64::MAX`: for ever) and passes them to `each`. Returns how many there were, the waking descriptor's included;
-    /// 0 at the deadline, or earlier for no reason.
-    pub(crate) fn wait(&self, deadline: u64, mut each: impl FnMut(Event)) -> usize {
-        let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
-        let count = self.wait_raw(&mut events, deadline);
-        for event in &events[..count] {
-            // SAFETY: the kernel has written the first `count`.
-            let event = unsafe { event.assume_init() };
-            if event.u64 != WAKE {
-                each(Event { token: event.u64, bits: event.events });
-            }
-        }
-        count
+    /// Waits for events until `deadline` (0: not at all; `u64::MAX`: for ever). There are none at the deadline, or earlier for no reason.
+    pub(crate) fn wait(&self, events: &mut Events, deadline: u64) {
+        events.count = self.wait_raw(&mut events.buffer, deadline);
     }
 
-    fn wait_raw(&self, events: &mut [MaybeUninit<libc::epoll_event>; BATCH], deadline: u64) -> usize {
+    fn wait_raw(&self, buffer: &mut [MaybeUninit<libc::epoll_event>; BATCH], deadline: u64) -> usize {
         let left = if deadline == 0 { 0 } else { deadline.saturating_sub(clock::now_ns()) };
-        let (fd, out) = (self.fd.as_raw_fd(), events.as_mut_ptr().cast::<libc::epoll_event>());
+        let (fd, out) = (self.fd.as_raw_fd(), buffer.as_mut_ptr().cast::<libc::epoll_event>());
         // Without a timeout, and without waiting, the old call says the same.
         let is_plain = deadline == u64::MAX || left == 0;
         if !is_plain && self.has_nanoseconds.load(Ordering::Relaxed) {
