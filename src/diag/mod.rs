@@ -9,6 +9,7 @@ mod frames;
 mod frames;
 mod metrics;
 mod prometheus;
+pub(crate) mod trace;
 
 pub(crate) use dump::dump;
 

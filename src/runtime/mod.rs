@@ -14,6 +14,7 @@ use crate::sched::config::{self, Config};
 use crate::sched::{self, Core};
 
 mod doctor;
+pub mod trace;
 
 pub use crate::diag::{Distribution, Metrics, WorkerMetrics};
 pub use doctor::{Finding, doctor};

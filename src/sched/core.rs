@@ -20,6 +20,7 @@ use super::poller::Poller;
 use super::seeded::Seeded;
 use super::stall;
 use super::timers::TimerQueue;
+use super::trace::Ring;
 use super::worker::{self, Role};
 use crate::base::histogram::Histogram;
 use crate::base::lock::{Lock, Rank};
@@ -42,8 +43,11 @@ pub(crate) struct WorkerShared {
     pub(crate) state: AtomicU32,
     /// Twice the number of goroutine runs, plus one while one is on: what the monitor watches.
     pub(crate) tick: CachePadded<AtomicU64>,
-    /// Set by the monitor: the goroutine has had its 10 ms.
-    pub(crate) preempt: AtomicBool,
+    /// `worker::flag`: what each switch and each runtime call has to look for.
+    pub(crate) flags: AtomicU32,
+    /// What happened here lately (`trace`), under which number.
+    pub(super) trace: Lock<Ring>,
+    pub(super) trace_id: u16,
     /// Set by the monitor while the worker has not switched for 10 ms, or for 1 ms beside an overdue timer: others serve its timers and, in free mode, its `next`.
     pub(crate) stuck: AtomicBool,
     pub(crate) inbox: CachePadded<Inbox<Task>>,

@@ -25,6 +25,7 @@
 //! | `seeded` | the one worker of a test: its choices are drawn from a seed, its time is virtual |
 //! | `ages` | how long who has waited |
 //! | `quit` | SIGQUIT: all goroutines on standard error |
+//! | `trace` | what happens, as small records |
 //! | `stall` | whether all goroutines wait for ever |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
 //! | `thread` | plain threads as waiters |
@@ -53,6 +54,7 @@ pub(crate) mod steal;
 pub(crate) mod thread;
 pub(crate) mod timeout;
 pub(crate) mod timers;
+pub(crate) mod trace;
 pub(crate) mod waitq;
 pub(crate) mod worker;
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 use super::core::{Core, WorkerShared};
 use super::idle::CAPACITY;
 use super::stall::{Ours, Watch};
-use super::worker::{Role, notify, state};
+use super::worker::{Role, flag, notify, state};
 use crate::heap;
 use crate::routine::Task;
 use crate::stack::arena;
@@ -163,7 +163,7 @@ impl Core {
             let ran_for = if tick % 2 == 1 { now - seen.since } else { 0 };
             let due = worker.timers.next_deadline().saturating_add(OVERDUE_NS);
             if ran_for >= SLICE_NS {
-                worker.preempt.store(true, Ordering::Relaxed);
+                flag::set(&worker.flags, flag::PREEMPT, true);
                 if self.config.report_stuck && !seen.reported {
                     seen.reported = true;
                     report(worker);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{WorkerShared, count};
-use super::worker::{self, Worker};
+use super::worker::{self, Worker, flag};
 use super::{current_task, thread, timeout};
 use crate::base::fence;
 use crate::routine::slot::YIELD;
@@ -98,6 +98,16 @@ fn disarm(op: &ParkOp) {
         // SAFETY: a worker of our own runtime, which lives as long as we do.
         unsafe { &*shared }.timers.cancel(id);
     }
+}
+
+/// The code of what `op` waits for.
+///
+/// # Safety
+///
+/// - `op` points to a live `ParkOp`.
+pub(super) unsafe fn wait_of(op: *const ParkOp) -> u8 {
+    // SAFETY: the caller's contract.
+    unsafe { &*op }.wait as u8
 }
 
 /// The worker's side: the goroutine has suspended with `op`.
@@ -213,8 +223,8 @@ pub(crate) fn yield_now() {
 #[inline(always)]
 pub(crate) fn safepoint(slot: SlotRef) {
     // SAFETY: we run on this slot, and the reference ends here.
-    let preempt = unsafe { worker::of_slot(slot) }.shared.preempt.load(Ordering::Relaxed);
-    if preempt {
+    let flags = unsafe { worker::of_slot(slot) }.shared.flags.load(Ordering::Relaxed);
+    if flags != 0 {
         preempted(slot);
     }
 }
@@ -234,6 +244,9 @@ pub(crate) fn pass_safepoint() {
 fn preempted(slot: SlotRef) {
     // SAFETY: we run on this slot, and the reference ends here.
     let worker = unsafe { worker::of_slot(slot) };
+    if worker.shared.flags.load(Ordering::Relaxed) & flag::PREEMPT == 0 {
+        return;
+    }
     if let Some(seeded) = &worker.core.seeded
         && !seeded.preempts(worker)
     {

@@ -24,6 +24,23 @@ impl<T: Linked + 'static> Fifo<T> {
         self.len.get()
     }
 
+    /// What is last.
+    pub(crate) fn last(&self) -> *const T {
+        self.tail.get()
+    }
+
+    /// Visits what stands behind a node of the list, or all if that is null.
+    pub(crate) fn for_each_after(&self, node: *const T, mut each: impl FnMut(&'static T)) {
+        // SAFETY: null, or a node; nodes are 'static.
+        let behind = unsafe { node.as_ref() }.map(|node| node.link().load(Ordering::Relaxed).cast_const());
+        let mut at = behind.unwrap_or(self.head.get());
+        // SAFETY: as above.
+        while let Some(node) = unsafe { at.as_ref() } {
+            at = node.link().load(Ordering::Relaxed);
+            each(node);
+        }
+    }
+
     /// Adds at the tail. The node is in no other list.
     #[inline(always)]
     pub(crate) fn push(&self, node: &'static T) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{Core, Runnable, WorkerShared};
+use super::trace;
 use super::worker::{self, Worker};
 use crate::base::fence;
 use crate::routine::cell::CANCELLED;
@@ -55,6 +56,9 @@ fn home_of<'a>(task: TaskRef) -> &'a WorkerShared {
 #[inline(never)]
 fn ready_foreign(task: TaskRef) {
     let core = core_of(task);
+    if trace::is_on() {
+        trace::woke_elsewhere(task);
+    }
     // While this is not 0 the runtime does not end, even if the goroutine runs and ends before we are done here.
     core.foreign.fetch_add(1, Ordering::SeqCst);
     if core.config.free_migration && !task.bound.load(Ordering::Relaxed) {
@@ -120,6 +124,9 @@ impl Worker {
             std::ptr::eq(task.runtime.load(Ordering::Relaxed), Arc::as_ptr(&self.core).cast_mut().cast());
         if !same || (self.free && !task.bound.load(Ordering::Relaxed)) {
             return ready_foreign(task);
+        }
+        if trace::is_on() {
+            trace::woke_elsewhere(task);
         }
         // The runtime is alive as long as its worker runs us.
         let home = home_of(task);

@@ -22,7 +22,7 @@ use crossbeam_deque::Steal;
 use super::config::Log;
 use super::park::{Commit, ParkOp, block};
 use super::steal::Asleep;
-use super::worker::Worker;
+use super::worker::{Worker, flag};
 use crate::base::fatal;
 use crate::base::lock::{Lock, Rank};
 use crate::base::rng::Rng;
@@ -258,7 +258,7 @@ impl Worker {
             let is_main = id(task) == MAIN;
             begun += u64::from(task.fresh.get());
             // Each runtime call asks `preempts`.
-            self.shared.preempt.store(true, Ordering::Relaxed);
+            flag::set(&self.shared.flags, flag::PREEMPT, true);
             let command = self.execute(task);
             let mut state = seeded.state.lock();
             if command == YIELD {

@@ -97,7 +97,7 @@ pub(super) fn add(core: &Arc<Core>) {
 }
 
 /// The runtimes of the process that have not ended.
-pub(super) fn runtimes() -> Vec<Arc<Core>> {
+pub(crate) fn runtimes() -> Vec<Arc<Core>> {
     RUNTIMES.lock().iter().filter_map(Weak::upgrade).collect()
 }
 

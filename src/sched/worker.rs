@@ -25,7 +25,9 @@ use super::queue::Fifo;
 use super::stall::Ours;
 use super::steal::{Loot, Watched};
 use super::timers::TimerQueue;
+use super::trace::{self, Ring, Run, Tracer};
 use crate::base::bias::Me;
+use crate::base::lock::{Lock, Rank};
 use crate::base::rng::Rng;
 use crate::base::{AbortGuard, CachePadded, fatal, fence, meta};
 use crate::routine::cell::MORE_HANDOFF;
@@ -48,6 +50,25 @@ pub(crate) mod state {
     pub(crate) const SEARCH: u32 = 4;
     /// Beside `SLEEPING` or `DOZING`: in the worker's poller and not on the futex.
     pub(crate) const POLLING: u32 = 8;
+}
+
+/// Bits of `WorkerShared::flags`.
+pub(crate) mod flag {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// The goroutine has had its 10 ms: set by the monitor, cleared by the next switch.
+    pub(crate) const PREEMPT: u32 = 1;
+    /// What happens is recorded (`sched::trace`).
+    pub(crate) const TRACE: u32 = 2;
+
+    /// Sets or clears a flag.
+    pub(crate) fn set(flags: &AtomicU32, flag: u32, on: bool) {
+        if on {
+            flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a worker is for.
@@ -95,6 +116,7 @@ pub(crate) struct Worker {
     pub(super) loot: Cell<Loot>,
     /// The queue as it was at some moment: when that was, and the tick at which its last goroutine will run; 0 for none.
     sampled: Cell<(u64, u64)>,
+    pub(super) tracer: Tracer,
     /// Whose `next` waits (`steal`).
     pub(super) watched_next: Cell<Watched>,
 }
@@ -139,7 +161,9 @@ pub(crate) fn start(
         listed: AtomicBool::new(false),
         state: AtomicU32::new(state::RUNNING),
         tick: CachePadded::new(AtomicU64::new(0)),
-        preempt: AtomicBool::new(false),
+        flags: AtomicU32::new(if trace::is_on() { flag::TRACE } else { 0 }),
+        trace: Lock::new(Rank::Timers, Ring::new()),
+        trace_id: trace_id(),
         stuck: AtomicBool::new(false),
         inbox: CachePadded::new(Inbox::new()),
         fresh: CachePadded::new(Biased::new(queue_name())),
@@ -188,6 +212,12 @@ fn queue_name() -> u32 {
     }
 }
 
+/// A number for a worker's records.
+fn trace_id() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (NEXT.fetch_add(1, Ordering::Relaxed) % u32::from(trace::OUTSIDE)) as u16
+}
+
 /// Wakes a worker's thread if it sleeps. The caller has published what it should find, with a SeqCst operation.
 pub(crate) fn notify(shared: &WorkerShared) {
     // SeqCst: pairs with the worker's SeqCst store of its state and loads of its queues (PROTOCOLS.md, "Sleep").
@@ -224,6 +254,7 @@ impl Worker {
             backlog: Cell::new(0),
             loot: Cell::new(Loot::default()),
             sampled: Cell::new((0, 0)),
+            tracer: Tracer::new(),
             watched_next: Cell::new(Watched::NOBODY),
             core,
             shared,
@@ -239,7 +270,12 @@ impl Worker {
             let task = match self.pick() {
                 Some(task) => task,
                 None => match self.find_work() {
-                    Some(task) => task,
+                    Some(task) => {
+                        if trace::is_on() {
+                            self.note_idle();
+                        }
+                        task
+                    }
                     None => return,
                 },
             };
@@ -330,7 +366,16 @@ impl Worker {
     /// Fires the worker's timers, of which at least one is due at `now`.
     pub(super) fn fire_own(&self, now: u64) {
         self.shared.latencies.timer.add(now.saturating_sub(self.shared.timers.next_deadline()));
-        self.shared.timers.fire(now, |task| self.ready_tail(task));
+        let is_traced = trace::is_on();
+        self.shared.timers.fire(now, |task| {
+            if is_traced {
+                self.note_timer(task);
+            }
+            self.ready_tail(task);
+        });
+        if is_traced {
+            self.look_at_queue();
+        }
     }
 
     /// How long the queue is, in time: one sample is under way at most. What is last in the queue now will run when as many goroutines have run as are before it.
@@ -349,6 +394,9 @@ impl Worker {
 
     pub(super) fn drain_inbox(&self) {
         self.shared.inbox.take(|task| self.local.push(task));
+        if trace::is_on() {
+            self.look_at_queue();
+        }
     }
 
     pub(super) fn pop_injector(&self) -> Option<TaskRef> {
@@ -500,8 +548,9 @@ impl Worker {
         if std::thread::panicking() {
             panics::hide(task);
         }
-        if self.shared.preempt.load(Ordering::Relaxed) {
-            self.shared.preempt.store(false, Ordering::Relaxed);
+        let flags = self.shared.flags.load(Ordering::Relaxed);
+        if flags != 0 {
+            self.flagged(flags, task, command);
         }
         match command {
             DONE => self.recycle(slot),
@@ -525,7 +574,24 @@ impl Worker {
                 }
             }
         }
+        if flags != 0 {
+            self.note_run();
+        }
         command
+    }
+
+    /// A goroutine has suspended while flags were set.
+    #[cold]
+    #[inline(never)]
+    fn flagged(&self, flags: u32, task: TaskRef, command: Command) {
+        if flags & flag::PREEMPT != 0 {
+            flag::set(&self.shared.flags, flag::PREEMPT, false);
+        }
+        if flags & flag::TRACE != 0 {
+            // SAFETY: a command that is none of the constants is the address of a ParkOp in the suspended frame.
+            let wait = || unsafe { park::wait_of(command as *const ParkOp) };
+            self.tracer.ran(Run::of(task, command, wait));
+        }
     }
 
     /// Free mode: binds a goroutine that has suspended here to this worker, or to none.
