@@ -11,12 +11,15 @@
 //! | `free` | the one unsafe call |
 //! | `workloads` | spawning and switching |
 //! | `channels` | talking |
+//! | `collect` | the collected heap |
 //! | `parked` | a million goroutines that wait |
 //! | `malloc` | the crate's heap against other allocators |
 //! | `report` | figures as a table or as JSON |
 
 mod bed;
 mod channels;
+#[cfg(feature = "gc")]
+mod collect;
 mod free;
 mod malloc;
 mod parked;
@@ -119,6 +122,26 @@ const WORKLOADS: &[Workload] = &[
         name: "select",
         about: "receive from one of two producers, 1,000,000 times",
         parts: &[channels::select2],
+    },
+    #[cfg(feature = "gc")]
+    Workload {
+        name: "trees",
+        about: "binary trees of depth 18 in the collected heap",
+        parts: &[collect::trees],
+    },
+    #[cfg(feature = "gc")]
+    Workload {
+        name: "gcbig",
+        about: "allocation beside a gigabyte of live objects: hiccups, pauses, a whole cycle",
+        parts: &[collect::gcbig],
+    },
+    #[cfg(feature = "gc")]
+    Workload { name: "gcgraph", about: "marking a random graph", parts: &[collect::gcgraph] },
+    #[cfg(feature = "gc")]
+    Workload {
+        name: "gcparked",
+        about: "pauses beside 100,000 goroutines that wait",
+        parts: &[collect::gcparked],
     },
     Workload { name: "recurse", about: "recursion 400,000 deep, cold", parts: &[workloads::recurse] },
     Workload {
