@@ -180,12 +180,26 @@ pub(crate) fn freeze() -> Frozen {
 }
 
 impl Frozen {
-    /// As [`for_each_block`].
-    pub(crate) fn for_each_block(&self, mut visit: impl FnMut(*mut Block, usize)) {
-        for chunk in &self.0.chunks {
-            chunk.for_each_block(&mut visit);
-        }
+    /// As [`for_each_numbered_block`].
+    pub(crate) fn for_each_numbered_block(&self, mut visit: impl FnMut(usize, *mut Block, usize)) {
+        number_blocks(&self.0.chunks, &mut visit);
     }
+}
+
+fn number_blocks(chunks: &[Chunk], visit: &mut impl FnMut(usize, *mut Block, usize)) {
+    for (number, chunk) in chunks.iter().enumerate() {
+        let mut at = number * (CHUNK / SIZES[0] + 1);
+        chunk.for_each_block(&mut |block, class| {
+            visit(at, block, class);
+            at += 1;
+        });
+    }
+}
+
+/// As [`for_each_block`], each with a number that it keeps for ever.
+pub(crate) fn for_each_numbered_block(mut visit: impl FnMut(usize, *mut Block, usize)) {
+    let chunks = SHARED.lock().chunks.clone();
+    number_blocks(&chunks, &mut visit);
 }
 
 /// Visits every block ever carved, free or not, with its size class. The visitor runs without a lock.

@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
+use super::concurrent::{self, Barrier, Failure};
 use super::config::{Choice, Config};
-use super::cycle::{self, Outcome};
-use super::pile::Pile;
+use super::cycle::{self, Outcome, Workspace};
 use super::stats::{Backend, Pauses, Stats};
 use crate::heap::central;
 use crate::heap::{self, InCharge};
 use crate::sched::stall::Ours;
 use crate::sync::{Condvar, Mutex};
-use crate::sys::futex;
-use crate::world::{self, stop};
+use crate::sys::{clock, futex};
+use crate::world;
+use crate::world::stop::{self, StopError};
 
 /// The least that is allocated between two cycles at 100 percent.
 const LEAST: usize = 4 << 20;
@@ -30,6 +31,9 @@ const NEVER: usize = usize::MAX;
 static WANTED: AtomicU32 = AtomicU32::new(0);
 /// A cycle begins when this many bytes were handed out since the start of the process.
 static NEXT: AtomicUsize = AtomicUsize::new(LEAST);
+/// Whether a cycle is under way, and what may be handed out before allocation waits for its end.
+static IS_RUNNING: AtomicBool = AtomicBool::new(false);
+static MOST: AtomicUsize = AtomicUsize::new(NEVER);
 /// Guards that forbid cycles.
 static PAUSED: AtomicUsize = AtomicUsize::new(0);
 /// Whether there is a thread.
@@ -51,6 +55,7 @@ struct State {
     handed_out: usize,
     pauses: Option<Pauses>,
     mark_time: Duration,
+    assist_time: Duration,
     sweep_time: Duration,
 }
 
@@ -63,18 +68,19 @@ static STATE: Mutex<State> = Mutex::new(State {
     backend: Backend::Off,
     why: String::new(),
     last: Outcome {
-        marked: super::mark::Marked { objects: 0, bytes: 0, scanned: 0 },
+        marked: super::mark::Marked { objects: 0, bytes: 0, scanned: 0, stacks: 0 },
         swept: central::Swept { live: 0, live_bytes: 0, freed: 0, spans: 0 },
         roots: 0,
-        stacks: 0,
         in_use: 0,
         pauses: Vec::new(),
         mark_time: Duration::ZERO,
         sweep_time: Duration::ZERO,
+        broken: None,
     },
     handed_out: 0,
     pauses: None,
     mark_time: Duration::ZERO,
+    assist_time: Duration::ZERO,
     sweep_time: Duration::ZERO,
 });
 /// A cycle has ended.
@@ -92,9 +98,26 @@ pub(super) fn after_slow_path() {
     if !IS_STARTED.load(Ordering::Acquire) {
         start();
     }
-    if central::handed_out() >= NEXT.load(Ordering::Relaxed) && WANTED.load(Ordering::Relaxed) == 0 {
+    let handed_out = central::handed_out();
+    if handed_out >= NEXT.load(Ordering::Relaxed) && WANTED.load(Ordering::Relaxed) == 0 {
         request();
     }
+    if handed_out >= MOST.load(Ordering::Relaxed) && IS_RUNNING.load(Ordering::SeqCst) {
+        wait_for_the_cycle();
+    }
+}
+
+/// The program allocates faster than the collector marks: it waits until that is done.
+#[cold]
+#[inline(never)]
+fn wait_for_the_cycle() {
+    let start = clock::now_ns();
+    let mut state = STATE.lock();
+    let number = state.begun;
+    while state.ended < number && IS_RUNNING.load(Ordering::SeqCst) {
+        ENDED.wait(&mut state);
+    }
+    state.assist_time += Duration::from_nanos(clock::now_ns().saturating_sub(start));
 }
 
 /// Wakes the thread.
@@ -109,7 +132,7 @@ fn start() {
     static START: Once = Once::new();
     START.call_once(|| {
         let config = config();
-        let (backend, why) = choose(config);
+        let (backend, why, barrier) = choose(config);
         {
             let mut state = STATE.lock();
             (state.percent, state.limit) = (config.percent, config.limit);
@@ -118,7 +141,9 @@ fn start() {
             state.set_next();
         }
         if backend != Backend::Off {
-            let thread = std::thread::Builder::new().name(String::from("greenroutine-gc")).spawn(serve);
+            let thread = std::thread::Builder::new()
+                .name(String::from("greenroutine-gc"))
+                .spawn(move || serve(barrier));
             if let Err(error) = thread {
                 let mut state = STATE.lock();
                 state.backend = Backend::Off;
@@ -131,19 +156,30 @@ fn start() {
 }
 
 /// Which way is used, and why not a better one.
-fn choose(config: &Config) -> (Backend, String) {
+fn choose(config: &Config) -> (Backend, String, Option<Barrier>) {
+    let off = |why| (Backend::Off, why, None);
     if !matches!(heap::in_charge(), InCharge::Heap { .. }) {
-        return (Backend::Off, String::from("the heap is not the process's allocator"));
+        return off(String::from("the heap is not the process's allocator"));
     }
     if config.choice == Choice::Off {
-        return (Backend::Off, String::from("GREENROUTINE_GC says backend=off"));
+        return off(String::from("GREENROUTINE_GC says backend=off"));
     }
-    match stop::prepare() {
-        Err(error) => (Backend::Off, format!("threads cannot be stopped: {error}")),
-        Ok(()) if config.choice == Choice::Stw => {
-            (Backend::Stw, String::from("GREENROUTINE_GC says backend=stw"))
+    if let Err(error) = stop::prepare() {
+        return off(format!("threads cannot be stopped: {error}"));
+    }
+    if config.choice == Choice::Stw {
+        return (Backend::Stw, String::from("GREENROUTINE_GC says backend=stw"), None);
+    }
+    match Barrier::new() {
+        Ok(barrier) => (Backend::Uffd, String::from("the kernel tells what was written"), Some(barrier)),
+        Err(error) if config.choice == Choice::Uffd => {
+            off(format!("GREENROUTINE_GC says backend=uffd, and it does not work here: {error}"))
         }
-        Ok(()) => (Backend::Stw, String::from("the only one there is")),
+        Err(error) => (
+            Backend::Stw,
+            format!("the kernel does not tell what was written (userfaultfd, Linux 6.7 or later): {error}"),
+            None,
+        ),
     }
 }
 
@@ -153,25 +189,47 @@ pub(super) fn may_leak() -> bool {
 }
 
 /// The collector's thread.
-fn serve() {
+fn serve(mut barrier: Option<Barrier>) {
     if !world::exempt() {
         return eprintln!("greenroutine: gc: no memory for the collector: nothing is collected");
     }
     // It wakes nobody while nobody allocates.
     let _ours = Ours::new();
-    let mut pile = Pile::new();
+    let mut space = Workspace::new();
     loop {
         while WANTED.load(Ordering::Acquire) == 0 {
             futex::wait(&WANTED, 0, u64::MAX);
         }
         WANTED.store(0, Ordering::Release);
         if PAUSED.load(Ordering::SeqCst) == 0 {
-            one_cycle(&mut pile);
+            one_cycle(&mut barrier, &mut space);
         }
     }
 }
 
-fn one_cycle(pile: &mut Pile) {
+/// Marks, the best way there is.
+fn mark(barrier: &mut Option<Barrier>, space: &mut Workspace) -> Result<Outcome, StopError> {
+    let Some(working) = barrier else { return cycle::stop_the_world(space) };
+    let (outcome, broken) = match concurrent::beside_the_program(working, space) {
+        Ok(mut outcome) => {
+            let broken = outcome.broken.take();
+            (Ok(outcome), broken)
+        }
+        Err(Failure::Stop(error)) => (Err(error), None),
+        Err(Failure::Watch(error)) => (cycle::stop_the_world(space), Some(error.to_string())),
+    };
+    if let Some(error) = broken {
+        // From now on without it.
+        *barrier = None;
+        let mut state = STATE.lock();
+        state.backend = Backend::Stw;
+        state.why = format!("the kernel no longer tells what was written: {error}");
+        eprintln!("greenroutine: gc: {}", state.why);
+    }
+    outcome
+}
+
+fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
     let number = {
         let mut state = STATE.lock();
         let is_due = central::handed_out() >= NEXT.load(Ordering::Relaxed);
@@ -181,7 +239,12 @@ fn one_cycle(pile: &mut Pile) {
         state.begun += 1;
         state.begun
     };
-    let result = cycle::stop_the_world(pile);
+    IS_RUNNING.store(true, Ordering::SeqCst);
+    let result = mark(barrier, space).map(|mut outcome| {
+        cycle::sweep(&mut outcome);
+        outcome
+    });
+    IS_RUNNING.store(false, Ordering::SeqCst);
     let mut state = STATE.lock();
     match result {
         Ok(outcome) => state.take_in(outcome, number),
@@ -234,6 +297,7 @@ impl State {
             None => next,
         };
         NEXT.store(next, Ordering::Relaxed);
+        MOST.store(next.saturating_add(next.saturating_sub(self.handed_out)), Ordering::Relaxed);
     }
 
     fn trace(&self, number: u64) {
@@ -246,7 +310,7 @@ impl State {
             last.marked.bytes >> 10,
             last.marked.objects,
             last.roots >> 10,
-            last.stacks >> 10,
+            last.marked.stacks >> 10,
             last.swept.freed,
             last.sweep_time,
             last.in_use >> 10,
@@ -365,10 +429,10 @@ pub(super) fn stats() -> Stats {
         allocated_total: handed_out,
         heap_goal: (next != NEVER).then(|| state.last.marked.bytes + (next - state.handed_out)),
         roots: state.last.roots,
-        stacks: state.last.stacks,
+        stacks: state.last.marked.stacks,
         pauses: state.pauses.clone().unwrap_or_else(Pauses::new),
         mark_time: state.mark_time,
-        assist_time: Duration::ZERO,
+        assist_time: state.assist_time,
         sweep_time: state.sweep_time,
     }
 }

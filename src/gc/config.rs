@@ -12,6 +12,8 @@ pub(super) enum Choice {
     /// The best that works here.
     Auto,
     /// This one or none.
+    Uffd,
+    /// This one.
     Stw,
     /// None: memory is never freed.
     Off,
@@ -77,6 +79,7 @@ impl Config {
     fn set(&mut self, part: &str) -> Result<(), String> {
         match part.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
             Some(("backend", "auto")) => self.choice = Choice::Auto,
+            Some(("backend", "uffd")) => self.choice = Choice::Uffd,
             Some(("backend", "stw")) => self.choice = Choice::Stw,
             Some(("backend", "off")) => self.choice = Choice::Off,
             Some(("trace", "1")) => self.trace = true,
@@ -85,7 +88,7 @@ impl Config {
             Some(("check", "none")) => self.poison = false,
             _ => {
                 return Err(format!(
-                    "GREENROUTINE_GC has {part:?}, which is none of backend=auto|stw|off, trace=0|1, check=none|poison"
+                    "GREENROUTINE_GC has {part:?}, which is none of backend=auto|uffd|stw|off, trace=0|1, check=none|poison"
                 ));
             }
         }

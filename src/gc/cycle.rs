@@ -1,4 +1,4 @@
-//! One cycle with the world stopped: the reference for every other way, and what is left where nothing better works. On the collector's thread.
+//! One cycle with the world stopped: the reference for every other way, and what is left where nothing better works. On the collector's thread; what the ways have in common is here.
 //!
 //! ```text
 //!   take what must not change      the loader's lock, cells, heap, threads
@@ -11,15 +11,16 @@
 
 use std::time::Duration;
 
+use super::concurrent::while_stopped;
+use super::goroutines::Scanned;
 use super::mark::{Marked, Marker};
 use super::pile::Pile;
-use super::{roots, scan};
-use crate::base::meta;
+use super::scan;
 use crate::heap::arena::Kind;
 use crate::heap::central::{self, Swept};
 use crate::heap::frozen;
-use crate::sys::{clock, segments};
-use crate::world::stop::{self, StopError};
+use crate::sys::clock;
+use crate::world::stop::StopError;
 
 /// Spans that are swept with one turn of the lock.
 const SWEPT_AT_ONCE: usize = 32;
@@ -29,62 +30,79 @@ const SWEPT_AT_ONCE: usize = 32;
 pub(super) struct Outcome {
     pub(super) marked: Marked,
     pub(super) swept: Swept,
-    /// Bytes that were read as roots, and those of goroutines among them.
+    /// Bytes that were read as roots.
     pub(super) roots: usize,
-    pub(super) stacks: usize,
     /// Bytes of the heap in use when it was stopped.
     pub(super) in_use: usize,
     pub(super) pauses: Vec<Duration>,
     pub(super) mark_time: Duration,
     pub(super) sweep_time: Duration,
+    /// Why the kernel's word could not be taken for what was written; then all was scanned again.
+    pub(super) broken: Option<String>,
+}
+
+/// What is kept from cycle to cycle.
+pub(super) struct Workspace {
+    pile: Pile,
+    pub(super) scanned: Scanned,
+}
+
+impl Workspace {
+    pub(super) fn new() -> Self {
+        Self { pile: Pile::new(), scanned: Scanned::default() }
+    }
+
+    pub(super) fn take_pile(&mut self) -> Pile {
+        let mut pile = std::mem::replace(&mut self.pile, Pile::new());
+        // What a cycle that was given up has left.
+        pile.clear();
+        pile
+    }
+
+    pub(super) fn give_pile(&mut self, pile: Pile) {
+        self.pile = pile;
+        self.pile.trim();
+    }
 }
 
 /// Time since a reading of the clock.
-fn since(start: u64) -> Duration {
+pub(super) fn since(start: u64) -> Duration {
     Duration::from_nanos(clock::now_ns().saturating_sub(start))
 }
 
-/// Runs one cycle.
-pub(super) fn stop_the_world(pile: &mut Pile) -> Result<Outcome, StopError> {
+/// Marks with the world stopped.
+pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError> {
     let mut outcome = Outcome::default();
-    let mut result = Ok(());
-    stop::look_ahead();
     // Room for the pause now: nothing may allocate while the heap's locks are held.
     outcome.pauses.reserve(1);
-    segments::while_frozen(|| result = mark(pile, &mut outcome));
-    result?;
+    let mut marker = Marker::new(space.take_pile());
+    let start = clock::now_ns();
+    let mut roots = 0;
+    let result = while_stopped(&mut outcome, |held, world| {
+        held.heap.clear_marks();
+        scan::all(&mut marker, held, world);
+        roots = marker.marked.scanned;
+        while !marker.drain(usize::MAX) {}
+        follow(&mut marker, held);
+        held.heap.end_marking();
+    });
+    outcome.roots = roots;
+    outcome.marked = marker.marked;
+    outcome.mark_time = since(start);
+    space.give_pile(marker.into_pile());
+    result.map(|()| outcome)
+}
+
+/// Sweeps what was marked.
+pub(super) fn sweep(outcome: &mut Outcome) {
     let start = clock::now_ns();
     while central::sweep_some(SWEPT_AT_ONCE) {}
     outcome.swept = central::finish_sweep();
     outcome.sweep_time = since(start);
-    pile.trim();
-    Ok(outcome)
 }
 
-fn mark(pile: &mut Pile, outcome: &mut Outcome) -> Result<(), StopError> {
-    let added = roots::hold();
-    let cells = meta::freeze();
-    let mut held = scan::Held { added, cells, heap: frozen::freeze() };
-    let start = clock::now_ns();
-    let world = stop::stop()?;
-    let mut marker = Marker::new(std::mem::replace(pile, Pile::new()));
-    outcome.stacks = scan::all(&mut marker, &held, &world);
-    outcome.roots = marker.marked.scanned;
-    follow(&mut marker, &held);
-    outcome.marked = marker.marked;
-    *pile = marker.into_pile();
-    outcome.mark_time = since(start);
-    outcome.in_use = held.heap.in_use();
-    held.heap.end_marking();
-    drop(world);
-    outcome.pauses.push(since(start));
-    Ok(())
-}
-
-/// Marks all that can be reached from what was found.
-fn follow(marker: &mut Marker, held: &scan::Held) {
-    while !marker.drain(usize::MAX) {}
-    // The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.
+/// The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.
+pub(super) fn follow(marker: &mut Marker, held: &scan::Held) {
     while marker.start_over() {
         held.heap.for_each_span(Kind::CollectedScan, |span| {
             let bytes = frozen::object_bytes(span);

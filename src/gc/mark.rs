@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::pile::Pile;
 use crate::arch;
 use crate::heap::arena::Kind;
+use crate::heap::frozen;
 use crate::heap::lookup::{self, Object};
 
 /// Candidates between their prefetch and their use. A power of two.
@@ -22,6 +23,8 @@ pub(super) struct Marked {
     pub(super) bytes: usize,
     /// Bytes that were read to find them: roots and objects.
     pub(super) scanned: usize,
+    /// Bytes of goroutines' stacks and cells among them.
+    pub(super) stacks: usize,
 }
 
 /// See the file's documentation.
@@ -45,6 +48,11 @@ impl Marker {
     /// Gives the memory of the stack back for the next cycle.
     pub(super) fn into_pile(self) -> Pile {
         self.pile
+    }
+
+    /// Whether the stack could not grow.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.pile.has_overflown()
     }
 
     /// Whether the stack could not grow, so that something that is marked was not followed. It is forgotten with the answer.
@@ -71,6 +79,33 @@ impl Marker {
             // SAFETY: inside the range.
             let word = unsafe { arch::racy_load(at) };
             if self.is_candidate(word) {
+                self.pile.push(word);
+            }
+            at += 8;
+        }
+    }
+
+    /// As [`Marker::scan`], for manual memory of the heap: free blocks in magazines are passed over, as soon as they hold a candidate; few blocks do.
+    ///
+    /// # Safety
+    ///
+    /// - It is mapped readable.
+    pub(super) unsafe fn scan_manual(&mut self, range: Range<usize>) {
+        let (mut at, end) = (range.start.next_multiple_of(8), range.end & !7);
+        self.marked.scanned += end.saturating_sub(at);
+        let mut looked_at = 0;
+        while at < end {
+            // SAFETY: inside the range.
+            let word = unsafe { arch::racy_load(at) };
+            if self.is_candidate(word) {
+                if at >= looked_at {
+                    let (block_end, is_free) = frozen::block_at(at);
+                    if is_free {
+                        at = block_end;
+                        continue;
+                    }
+                    looked_at = block_end;
+                }
                 self.pile.push(word);
             }
             at += 8;

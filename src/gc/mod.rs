@@ -43,12 +43,14 @@
 //! | --- | --- |
 //! | `GREENROUTINE_GC_PERCENT` | [`set_percent`]: a number, or `off` |
 //! | `GREENROUTINE_MEMORY_LIMIT` | [`set_memory_limit`]: bytes, with a suffix such as `MiB`, or `off` |
-//! | `GREENROUTINE_GC` | `backend=auto`, `stw` or `off`; `trace=1`: a line on standard error for each cycle; `check=poison`: freed objects are overwritten. Separated by commas |
+//! | `GREENROUTINE_GC` | `backend=auto`, `uffd`, `stw` or `off`; `trace=1`: a line on standard error for each cycle; `check=poison`: freed objects are overwritten. Separated by commas |
 
 mod alloc;
 mod collector;
+mod concurrent;
 mod config;
 mod cycle;
+mod goroutines;
 mod mark;
 mod pile;
 mod ptr;

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use super::goroutines::{self, Scanned};
 use super::mark::Marker;
 use super::roots;
 use crate::base::meta;
-use crate::heap::frozen::Frozen;
-use crate::routine::roots as goroutines;
+use crate::heap::frozen::{self, Frozen};
+use crate::routine::roots::of_running;
 use crate::sys::segments::{self, Part};
 use crate::world::Record;
 use crate::world::stop::Stopped;
@@ -21,26 +22,45 @@ pub(super) struct Held {
     pub(super) heap: Frozen,
 }
 
-/// Scans all roots. Returns how many bytes of goroutines' stacks and cells were among them.
-pub(super) fn all(marker: &mut Marker, held: &Held, world: &Stopped) -> usize {
+/// Scans all roots.
+pub(super) fn all(marker: &mut Marker, held: &Held, world: &Stopped) {
+    all_but_heap(marker, held, world, &Scanned::default());
+    held.heap.for_each_manual(|range| manual(marker, range));
+}
+
+/// Scans all roots that are not in the heap; of the goroutines those that are not `scanned`.
+pub(super) fn all_but_heap(marker: &mut Marker, held: &Held, world: &Stopped, scanned: &Scanned) {
     data_and_thread_locals(marker, world);
     let mut is_elsewhere = false;
     for thread in world.threads() {
         is_elsewhere |= one_thread(marker, thread);
     }
     let before = marker.marked.scanned;
-    goroutines::for_each(&held.cells, is_elsewhere, |range| ambiguous(marker, range));
-    let stacks = marker.marked.scanned - before;
-    held.heap.for_each_manual(|range| plain(marker, range));
+    goroutines::at_the_stop(marker, &held.cells, scanned, is_elsewhere);
+    marker.marked.stacks += marker.marked.scanned - before;
     for range in held.added.ranges() {
         plain(marker, range);
     }
-    stacks
+}
+
+/// Scans the roots in the heap and in statics while the program runs: most of what there is. What changes meanwhile is scanned again.
+pub(super) fn beside_the_program(marker: &mut Marker) {
+    segments::for_each(|part| {
+        if let Part::Data(range) = part {
+            plain(marker, range);
+        }
+    });
+    frozen::for_each_manual_now(|range| manual(marker, range));
 }
 
 fn plain(marker: &mut Marker, range: Range<usize>) {
     // SAFETY: statics, live blocks of the heap, and what `roots::add`'s caller has vouched for are mapped readable; the loader's lock, the heap's and that of the list are held.
     unsafe { marker.scan(range) };
+}
+
+fn manual(marker: &mut Marker, range: Range<usize>) {
+    // SAFETY: memory of the heap, which is never unmapped.
+    unsafe { marker.scan_manual(range) };
 }
 
 fn ambiguous(marker: &mut Marker, range: Range<usize>) {
@@ -67,7 +87,7 @@ fn one_thread(marker: &mut Marker, thread: &'static Record) -> bool {
     ambiguous(marker, start..end);
     let sp = thread.sp();
     let from = (sp & !7).saturating_sub(RED_ZONE);
-    if let Some(stack) = goroutines::of_running(sp) {
+    if let Some(stack) = of_running(sp) {
         ambiguous(marker, from..stack.end);
         return false;
     }

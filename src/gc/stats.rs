@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
+    /// Objects are marked beside the program; the kernel tells what it writes meanwhile (userfaultfd).
+    Uffd,
     /// The world is stopped while objects are marked.
     Stw,
     /// Nothing is collected.
@@ -18,6 +20,7 @@ pub enum Backend {
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Uffd => "uffd",
             Self::Stw => "stw",
             Self::Off => "off",
         })

@@ -56,6 +56,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     sched::current_task(|owner| {
+        owner.share_stack();
         let scope = Scope { data: ScopeData::new(owner), scope: PhantomData, env: PhantomData };
         let result = panic::catch_unwind(AssertUnwindSafe(|| f(&scope)));
         let mut cancelled = matches!(&result, Err(payload) if unwind::is_interruption(&**payload));

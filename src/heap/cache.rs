@@ -92,7 +92,6 @@ impl Cache {
     }
 
     /// Marks the slots that were taken out and are no objects yet: marking begins, and they are born marked. By the collector, which has stopped the thread.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for marking beside the program"))]
     pub(super) fn blacken(&self) {
         for line in &self.lines {
             if let Some(span) = line.span.get() {

@@ -9,7 +9,7 @@ use super::class::{self, BINS, GRANULE};
 use super::pages::Pages;
 use super::remote::Bits;
 use super::span::{self, Span};
-use super::{pages, registry};
+use super::{lookup, pages, registry};
 use crate::base::early_lock::EarlyLocked;
 
 /// Evidence that nobody holds a lock of the heap. Got before the world is stopped, and given up after it goes on.
@@ -55,17 +55,82 @@ impl Frozen {
         KINDS.into_iter().map(|kind| self.pages.part(kind).used * GRANULE).sum()
     }
 
-    /// Calls `each` with every stretch of memory that the program has in manual blocks that may hold pointers. Free blocks in magazines are left out.
-    pub(crate) fn for_each_manual(&self, mut each: impl FnMut(Range<usize>)) {
-        for_each_magazine_block(|span, slot| {
-            let before = span.side_word(slot.word).fetch_or(slot.mask(), Ordering::Relaxed);
-            debug_assert_eq!(before & slot.mask(), 0, "a block is in one place");
-        });
-        self.for_each_span(Kind::ManualScan, |span| live_stretches(span, &mut each));
-        for_each_magazine_block(|span, slot| {
-            span.side_word(slot.word).fetch_and(!slot.mask(), Ordering::Relaxed);
-        });
+    /// Marking begins: nothing is marked.
+    pub(crate) fn clear_marks(&mut self) {
+        // They are gone with the sweep, unless the last cycle was given up.
+        if !central::is_marking() {
+            return;
+        }
+        for kind in [Kind::CollectedScan, Kind::CollectedNoscan] {
+            self.for_each_span(kind, |span| {
+                (0..span::WORDS).for_each(|word| span.side_word(word).store(0, Ordering::Relaxed));
+            });
+        }
+        central::set_marking(false);
     }
+
+    /// From now on objects are born marked.
+    pub(crate) fn begin_marking(&mut self) {
+        self.clear_marks();
+        central::set_marking(true);
+        for owner in registry::all() {
+            owner.collected.blacken();
+        }
+    }
+
+    /// Where spans of a kind were ever, as addresses.
+    pub(crate) fn extent(&self, kind: Kind) -> Range<usize> {
+        addresses(self.pages.known(kind))
+    }
+
+    /// Calls `each` with every stretch of memory that the program has in manual blocks that may hold pointers. Free blocks in magazines are among it: see [`block_at`].
+    pub(crate) fn for_each_manual(&self, mut each: impl FnMut(Range<usize>)) {
+        self.for_each_span(Kind::ManualScan, |span| live_stretches(span, &mut each));
+    }
+}
+
+fn addresses(granules: Range<usize>) -> Range<usize> {
+    arena::address(granules.start)..arena::address(granules.end)
+}
+
+/// All addresses that spans of a kind may ever have.
+pub(crate) fn reserved(kind: Kind) -> Range<usize> {
+    addresses(arena::bounds(kind))
+}
+
+/// Where spans of a kind were ever until now, as addresses.
+pub(crate) fn extent_now(kind: Kind) -> Range<usize> {
+    addresses(pages::lock().known(kind))
+}
+
+/// As [`Frozen::for_each_manual`], while the program runs: what was in use from beginning to end is among it.
+pub(crate) fn for_each_manual_now(mut each: impl FnMut(Range<usize>)) {
+    let known = pages::lock().known(Kind::ManualScan);
+    for_each_span(known, |span| live_stretches(span, &mut each));
+}
+
+/// Calls `each` with the parts of a range of addresses that hold references of the program: of manual memory what is in use, of collected memory what is marked.
+pub(crate) fn for_each_holder_in(range: Range<usize>, mut each: impl FnMut(Range<usize>, bool)) {
+    let (Some(first), Some(last)) = (arena::granule_of(range.start), arena::granule_of(range.end - 1)) else {
+        return;
+    };
+    let is_manual = arena::kind_of(first) == Kind::ManualScan;
+    // A span that begins before the range may reach into it.
+    let start = span::at(first).map_or(first, Span::granule);
+    for_each_span(start..last + 1, |span| {
+        let mut part = |holder: Range<usize>| {
+            let part = holder.start.max(range.start)..holder.end.min(range.end);
+            if !part.is_empty() {
+                each(part, is_manual);
+            }
+        };
+        if is_manual {
+            live_stretches(span, &mut part);
+        } else {
+            let bytes = object_bytes(span);
+            marked(span).for_each(|object| part(object..object + bytes));
+        }
+    });
 }
 
 /// Calls `each` for every span in a range of granules. Spans may come and go meanwhile.
@@ -81,20 +146,18 @@ pub(crate) fn for_each_span(granules: Range<usize>, mut each: impl FnMut(&'stati
     }
 }
 
-/// The free blocks in the magazines of all threads, as far as it is certain that they are free.
-fn for_each_magazine_block(mut each: impl FnMut(&'static Span, span::Slot)) {
-    for owner in registry::all().filter(|owner| owner.is_settled()) {
-        // The bins of blocks that may hold pointers.
-        for bin in (0..BINS).step_by(2) {
-            for block in owner.blocks(bin) {
-                if let Some(granule) = arena::granule_of(block)
-                    && let Some(span) = span::at(granule)
-                {
-                    each(span, span.slot_of(bin / 2, block));
-                }
-            }
-        }
+/// The end of the manual block that an address lies in, and whether it is certain that the block is free and in a magazine. While the program runs it may be used again at once, and is written to then.
+pub(crate) fn block_at(address: usize) -> (usize, bool) {
+    let Some(object) = lookup::object(address) else { return (address + 8, false) };
+    let end = object.start + object.bytes;
+    let class = object.span.class();
+    if class == span::LARGE {
+        return (end, false);
     }
+    // The bin of blocks that may hold pointers.
+    let bin = class as usize * 2;
+    let mut settled = registry::all().filter(|owner| owner.is_settled());
+    (end, bin < BINS && settled.any(|owner| owner.blocks(bin).any(|block| block == object.start)))
 }
 
 /// Calls `each` with the stretches of a manual span that are in use: neighbours together.

@@ -69,6 +69,10 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(woken.clone());
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
+    if let Some(slot) = crate::routine::slot::current() {
+        // What wakes the future may write into it.
+        slot.task().share_stack();
+    }
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;

@@ -106,7 +106,7 @@ pub(crate) struct Task {
     /// Whether it may only run on its `home`, in free mode too. Written by the worker that runs or suspends it, read by the
     /// claimant.
     pub(crate) bound: AtomicBool,
-    /// What few goroutines have: `MORE_SCOPE`, `MORE_EXTRAS` (in the second line), `MORE_HANDOFF`.
+    /// What few goroutines have: `MORE_SCOPE`, `MORE_EXTRAS` (in the second line), `MORE_HANDOFF`; and `MORE_SHARED`.
     pub(crate) more: Cell<u8>,
     /// Panics of this goroutine that its thread's count does not show while it is suspended (`sched::panics`).
     pub(crate) hidden_panics: Cell<u8>,
@@ -136,6 +136,8 @@ pub(crate) const MORE_SCOPE: u8 = 1;
 pub(crate) const MORE_EXTRAS: u8 = 2;
 /// Its joiner gave it its turn and gets it back.
 pub(crate) const MORE_HANDOFF: u8 = 4;
+/// Others may write to its stack while it waits: it has been in a scope, in `blocking`, or in `block_on`.
+pub(crate) const MORE_SHARED: u8 = 8;
 
 // SAFETY: the table in the file's documentation says, field by field, which thread may touch the fields that are not
 // atomics, and that access moves between threads by a queue, a claim or `life`, all of which order it.
@@ -181,6 +183,12 @@ impl Task {
         // zero, which is valid for every field but `vtable` and `site`, and those are written by `init` before they are
         // read: through this reference nobody reads them earlier.
         unsafe { &*block.cast::<Task>() }
+    }
+
+    /// The calling goroutine lets others write to its stack while it waits, from now on until it ends: the collector cannot tell by its waits whether that has changed.
+    #[inline(always)]
+    pub(crate) fn share_stack(&self) {
+        self.more.set(self.more.get() | MORE_SHARED);
     }
 
     /// The slot it runs on, once it has started.

@@ -1,4 +1,4 @@
-//! What the goroutines hold, as ranges of memory that may contain references: for the collector, while the world is stopped. Called by `gc`.
+//! What the goroutines hold, as ranges of memory that may contain references. Called by `gc`.
 //!
 //! | of | is scanned |
 //! | --- | --- |
@@ -7,42 +7,88 @@
 //! | a goroutine that runs | the same, which may be too little or too much: its thread's stack pointer lies in the same slot and is scanned from there ([`of_running`]) |
 //!
 //! The life of a cell begins before a closure is put into it and ends after the result was taken (`sched::spawn`, `body`), so nothing is missed in between.
+//!
+//! **Unchanged goroutines.** A goroutine that waits changes nothing on its stack, and nobody else does before the wait is claimed, unless it lends parts of its stack out
+//! (`MORE_SHARED`). So a [`fingerprint`] that is the same before and after a scan, and later, says that the scan still holds. That of a goroutine that has ended is
+//! its id: the result lies there until it is taken.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
-use super::cell::{Kind, PAYLOAD, Task};
+use super::cell::{Kind, MORE_SHARED, PAYLOAD, Task};
 use super::slot::Slot;
-use crate::base::meta::{self, SIZES};
-use crate::stack::geometry;
+use crate::base::meta::{Block, SIZES};
+use crate::stack::{HEADER_BYTES, geometry};
 
 /// A suspended goroutine's stack is in use a little below the recorded stack pointer: the registers that the switch has pushed.
 const MARGIN: usize = 256;
 
-/// Calls `each` with what all goroutines and waiting threads hold. `all_open`: of running goroutines' stacks everything that is open, because a thread's stack pointer was found elsewhere
+/// What [`fingerprint`] says of what may change at any time.
+pub(crate) const CHANGES: u64 = 0;
+/// Of what holds nothing.
+pub(crate) const EMPTY: u64 = u64::MAX;
+
+/// See the file's documentation: a number, [`CHANGES`] or [`EMPTY`].
+pub(crate) fn fingerprint(block: *mut Block) -> u64 {
+    let task = Task::from_block(block);
+    let (is_used, may_run) = task.life.look();
+    if !is_used || task.kind.get() != Kind::Goroutine {
+        return EMPTY;
+    }
+    if !may_run {
+        return task.id.load(Ordering::Relaxed) << 1;
+    }
+    // The closure is written after the cell has begun to live, and nothing says when.
+    if task.fresh.get() || task.more.get() & MORE_SHARED != 0 {
+        return CHANGES;
+    }
+    task.wake.fingerprint()
+}
+
+/// What a goroutine holds: its payload, and its stack.
+pub(crate) struct Holdings {
+    pub(crate) payload: Range<usize>,
+    pub(crate) stack: Option<Range<usize>>,
+}
+
+/// What a goroutine holds, with the world stopped. `all_open`: if it runs, everything on its stack that is open, because a thread's stack pointer was found elsewhere
 /// (a handler on an alternate stack, or a library that switches stacks itself).
-pub(crate) fn for_each(cells: &meta::Frozen, all_open: bool, mut each: impl FnMut(Range<usize>)) {
-    cells.for_each_block(|block, class| {
-        let task = Task::from_block(block);
-        let (is_used, may_run) = task.life.look();
-        if !is_used || task.kind.get() != Kind::Goroutine {
-            return;
-        }
-        let payload = task.payload() as usize;
-        each(payload..payload + SIZES[class] - PAYLOAD);
-        if may_run
-            && !task.fresh.get()
-            && let Some(slot) = task.slot()
-        {
-            let is_parked = task.wake.waiting().is_some();
-            let low = slot.stack.open_from();
-            let from = if all_open && !is_parked {
-                low
-            } else {
-                (slot.suspended_sp.get() & !7).saturating_sub(MARGIN).max(low)
-            };
-            each(from..slot.stack.address());
-        }
+pub(crate) fn holdings(block: *mut Block, class: usize, all_open: bool) -> Holdings {
+    let task = Task::from_block(block);
+    let payload = task.payload() as usize;
+    let payload = payload..payload + SIZES[class] - PAYLOAD;
+    let (_, may_run) = task.life.look();
+    if !may_run || task.fresh.get() {
+        return Holdings { payload, stack: None };
+    }
+    let stack = task.slot().map(|slot| {
+        let is_parked = task.wake.waiting().is_some();
+        let low = slot.stack.open_from();
+        let from = if all_open && !is_parked { low } else { used_from(slot).max(low) };
+        from..slot.stack.address()
     });
+    Holdings { payload, stack }
+}
+
+fn used_from(slot: &Slot) -> usize {
+    (slot.suspended_sp.get() & !7).saturating_sub(MARGIN)
+}
+
+/// Where a goroutine's payload and stack are, with the world running: to be read with care, and worth something only if the fingerprint is the same before and after. `header` is a copy of the
+/// slot's header, for which the caller asks with [`header_of`].
+pub(crate) fn stack_by_header(header: &[u8; HEADER_BYTES], slot: usize) -> Range<usize> {
+    let at = std::mem::offset_of!(Slot, suspended_sp);
+    let mut word = [0; size_of::<usize>()];
+    word.copy_from_slice(&header[at..at + size_of::<usize>()]);
+    let sp = usize::from_ne_bytes(word) & !7;
+    sp.saturating_sub(MARGIN).min(slot)..slot
+}
+
+/// Where a goroutine's payload is, and the address of its slot's header (0: none). The header may be gone by the time it is read.
+pub(crate) fn header_of(block: *mut Block, class: usize) -> (Range<usize>, usize) {
+    let task = Task::from_block(block);
+    let payload = task.payload() as usize;
+    (payload..payload + SIZES[class] - PAYLOAD, task.slot.load(Ordering::Relaxed) as usize)
 }
 
 /// The stack of the goroutine that runs with that stack pointer, from there; none if it is no goroutine's.

@@ -201,6 +201,8 @@ where
 {
     let Some(slot) = slot::current() else { return f() };
     check_cancelled(slot.task());
+    // The closure may borrow from this stack.
+    slot.task().share_stack();
     // SAFETY: we run on the slot, and the reference ends here.
     let core = unsafe { of_slot(slot) }.core.clone();
     if core.seeded.is_some() {

@@ -25,7 +25,8 @@ fn micros(duration: Duration) -> f64 {
 fn pauses(name: &str, mode: Mode) -> Vec<Figure> {
     let stats = gc::stats();
     let note = format!("backend {}, {} cycles, {} pauses", stats.backend, stats.cycles, stats.pauses.count());
-    let figure = |what: &str, pause: Duration| Figure::new(&format!("{name}.pause.{what}"), mode, micros(pause), "us");
+    let figure =
+        |what: &str, pause: Duration| Figure::new(&format!("{name}.pause.{what}"), mode, micros(pause), "us");
     vec![
         figure("max", stats.pauses.max()).note(&note),
         figure("p99", stats.pauses.p99()),
@@ -105,7 +106,9 @@ pub(super) fn gcbig(bed: &Bed) -> io::Result<Vec<Figure>> {
         let per_second = made as f64 / seconds as f64 / 1e6;
         let mut figures = vec![Figure::new("gcbig.allocs", mode, per_second, "M allocs/s")];
         figures.extend(pauses("gcbig", mode));
-        let hiccup = |what: &str, index: usize| Figure::new(&format!("gcbig.hiccup.{what}"), mode, micros(hiccups[index]), "us");
+        let hiccup = |what: &str, index: usize| {
+            Figure::new(&format!("gcbig.hiccup.{what}"), mode, micros(hiccups[index]), "us")
+        };
         figures.push(hiccup("max", hiccups.len() - 1));
         figures.push(hiccup("p9999", hiccups.len() * 9999 / 10_000));
         let start = Instant::now();
@@ -125,7 +128,8 @@ pub(super) fn gcgraph(bed: &Bed) -> io::Result<Vec<Figure>> {
     let objects = bed.size(2_000_000);
     let mode = bed.mode;
     bed.runtime()?.run(|| {
-        let nodes: Gc<[Gc<Node>]> = (0..objects).map(|_| Gc::new(Node { links: Default::default() })).collect();
+        let nodes: Gc<[Gc<Node>]> =
+            (0..objects).map(|_| Gc::new(Node { links: Default::default() })).collect();
         let mut state = 0x5EED_u64;
         for node in nodes.iter() {
             for link in &node.links {

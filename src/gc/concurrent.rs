@@ -1,0 +1,267 @@
+//! One cycle beside the program, with the kernel as the write barrier: mostly-concurrent marking (Boehm, Demers, Shenker, "Mostly parallel garbage collection", PLDI 1991). On the
+//! collector's thread.
+//!
+//! ```text
+//!   arm all pages that may hold references       beside the program
+//!   stop: objects are born marked from here on   microseconds
+//!   mark from statics, manual memory, goroutines beside the program
+//!   scan again what was written, arm it again    beside the program, until little is left
+//!   stop: scan what was written last, the threads, the goroutines that have run; mark what that brings
+//!                                                within a budget: if it takes longer the world goes on, and so does the marking
+//!   sweep                                        beside the program
+//! ```
+//!
+//! Why nothing is missed: at the last stop every word that holds a reference is in a place that was scanned and not written to since it was armed or scanned, or in one that is scanned
+//! then. Words in the heap are covered by its pages; cells and stacks by fingerprints (`routine::roots`); registers, thread-locals, statics, and added ranges are scanned at the stop.
+//! Objects made meanwhile are marked, and lie on pages that were written to.
+
+use std::ops::Range;
+
+use super::cycle::{Outcome, Workspace, follow, since};
+use super::mark::Marker;
+use super::scan;
+use super::{goroutines, roots};
+use crate::base::meta;
+use crate::heap::arena::Kind;
+use crate::heap::frozen::{self, Frozen};
+use crate::sys::uffd::{Rearm, Watch};
+use crate::sys::{OsError, clock, segments};
+use crate::world::stop::{self, StopError};
+
+/// The memory that is watched.
+const WATCHED: [Kind; 2] = [Kind::ManualScan, Kind::CollectedScan];
+/// Rounds of scanning again before a stop, and how many pages are few enough to stop for.
+const ROUNDS: usize = 6;
+const FEW: usize = 256;
+/// How long the last stop may take to mark what it has found.
+const BUDGET_NS: u64 = 300_000;
+/// How often it may take longer before it is made to finish.
+const ATTEMPTS: usize = 8;
+/// Bytes that are scanned between two looks at the clock.
+const SLICE: usize = 32 << 10;
+
+/// Why a cycle was not run this way.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Stop(StopError),
+    /// The kernel refuses to watch. Nothing has begun.
+    Watch(OsError),
+}
+
+/// The kernel's watch over the heap.
+pub(super) struct Barrier {
+    watch: Watch,
+}
+
+impl Barrier {
+    /// Sets the watch up and tries it out.
+    pub(super) fn new() -> Result<Self, OsError> {
+        let watch = Watch::open()?;
+        for kind in WATCHED {
+            watch.register(&frozen::reserved(kind))?;
+        }
+        let mut barrier = Self { watch };
+        barrier.try_out()?;
+        Ok(barrier)
+    }
+
+    /// A write to a page of the heap that was armed is seen, and one that was not made is not.
+    fn try_out(&mut self) -> Result<(), OsError> {
+        let page = crate::sys::mem::PAGE;
+        let mut block = vec![0_usize; 4 * page / 8];
+        block.fill(1);
+        let base = (block.as_ptr() as usize).next_multiple_of(page);
+        let range = base..base + page;
+        let failed = |call| OsError { call, bytes: page, errno: 0 };
+        self.watch.arm(range.clone())?;
+        if self.count(range.clone())? != 0 {
+            return Err(failed(
+                "the self-test of userfaultfd: a page that was not written to reads as written",
+            ));
+        }
+        let index = (base - block.as_ptr() as usize) / 8;
+        block[index] = std::hint::black_box(2);
+        if self.count(range)? != 1 {
+            return Err(failed(
+                "the self-test of userfaultfd: a page that was written to reads as not written",
+            ));
+        }
+        std::hint::black_box(&block);
+        Ok(())
+    }
+
+    fn count(&mut self, range: Range<usize>) -> Result<usize, OsError> {
+        let mut pages = 0;
+        self.watch.written(range, Rearm::No, |range| pages += range.len() / crate::sys::mem::PAGE)?;
+        Ok(pages)
+    }
+
+    fn arm(&mut self) -> Result<(), OsError> {
+        for kind in WATCHED {
+            self.watch.arm(frozen::extent_now(kind))?;
+        }
+        Ok(())
+    }
+
+    /// Scans what was written to. Returns how many pages that were.
+    fn scan_written(
+        &mut self,
+        marker: &mut Marker,
+        rearm: Rearm,
+        extents: [Range<usize>; 2],
+    ) -> Result<usize, OsError> {
+        let mut pages = 0;
+        for extent in extents {
+            self.watch.written(extent, rearm, |range| {
+                pages += range.len() / crate::sys::mem::PAGE;
+                frozen::for_each_holder_in(range, |part, is_manual| {
+                    // SAFETY: memory of the heap, which is never unmapped.
+                    unsafe { if is_manual { marker.scan_manual(part) } else { marker.scan(part) } };
+                });
+            })?;
+        }
+        Ok(pages)
+    }
+}
+
+/// Runs one cycle.
+pub(super) fn beside_the_program(barrier: &mut Barrier, space: &mut Workspace) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    // Room for every pause now: nothing may allocate while the heap's locks are held.
+    outcome.pauses.reserve(ATTEMPTS + 4);
+    space.scanned.forget();
+    barrier.arm().map_err(Failure::Watch)?;
+    while_stopped(&mut outcome, |held, _| held.heap.begin_marking()).map_err(Failure::Stop)?;
+    let start = clock::now_ns();
+    let mut marker = Marker::new(space.take_pile());
+    let result = mark(barrier, space, &mut marker, &mut outcome);
+    // If the world could not be stopped, the marks are worth nothing: the next cycle clears them (`Frozen::clear_marks`).
+    outcome.marked = marker.marked;
+    outcome.mark_time = since(start);
+    space.give_pile(marker.into_pile());
+    result.map(|()| outcome).map_err(Failure::Stop)
+}
+
+fn mark(
+    barrier: &mut Barrier,
+    space: &mut Workspace,
+    marker: &mut Marker,
+    outcome: &mut Outcome,
+) -> Result<(), StopError> {
+    scan::beside_the_program(marker);
+    goroutines::beside_the_program(marker, &mut space.scanned);
+    outcome.roots = marker.marked.scanned;
+    drain(marker);
+    let mut is_broken = None;
+    for attempt in 1.. {
+        if is_broken.is_none() {
+            is_broken = clean(barrier, space, marker).err();
+        }
+        let must_finish = attempt >= ATTEMPTS || is_broken.is_some() || marker.is_short_of_memory();
+        let mut is_over = false;
+        while_stopped(outcome, |held, world| {
+            scan::all_but_heap(marker, held, world, &space.scanned);
+            if is_broken.is_none() {
+                let extents = WATCHED.map(|kind| held.heap.extent(kind));
+                is_broken = barrier.scan_written(marker, Rearm::No, extents).err();
+            }
+            if is_broken.is_some() {
+                everything(marker, held);
+            }
+            is_over =
+                drain_for(marker, if must_finish || is_broken.is_some() { u64::MAX } else { BUDGET_NS });
+            if is_over && marker.is_short_of_memory() {
+                if !must_finish {
+                    is_over = false;
+                    return;
+                }
+                follow(marker, held);
+            }
+            if is_over {
+                held.heap.end_marking();
+            }
+        })?;
+        if is_over {
+            break;
+        }
+        drain(marker);
+    }
+    outcome.broken = is_broken.map(|error| error.to_string());
+    Ok(())
+}
+
+/// Scans again what was written, until little is left.
+fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> Result<(), OsError> {
+    let mut before = usize::MAX;
+    for _ in 0..ROUNDS {
+        let extents = WATCHED.map(frozen::extent_now);
+        let pages = barrier.scan_written(marker, Rearm::Yes, extents)?;
+        drain(marker);
+        // It does not get less: the program writes as fast as this reads.
+        if pages <= FEW || pages >= before {
+            break;
+        }
+        before = pages;
+    }
+    goroutines::beside_the_program(marker, &mut space.scanned);
+    drain(marker);
+    Ok(())
+}
+
+/// Nobody knows what was written: all that may have been is scanned again.
+fn everything(marker: &mut Marker, held: &scan::Held) {
+    held.heap.for_each_manual(|range| {
+        // SAFETY: memory of the heap, which is never unmapped.
+        unsafe { marker.scan_manual(range) };
+    });
+    held.heap.for_each_span(Kind::CollectedScan, |span| {
+        let bytes = frozen::object_bytes(span);
+        for object in frozen::marked(span) {
+            // SAFETY: as above.
+            unsafe { marker.scan(object..object + bytes) };
+        }
+    });
+}
+
+fn drain(marker: &mut Marker) {
+    while !marker.drain(usize::MAX) {}
+}
+
+/// Follows what was found for about so long. Returns whether nothing is left.
+fn drain_for(marker: &mut Marker, nanos: u64) -> bool {
+    let end = clock::now_ns().saturating_add(nanos);
+    loop {
+        if marker.drain(SLICE) {
+            return true;
+        }
+        if clock::now_ns() >= end {
+            return false;
+        }
+    }
+}
+
+/// Stops the world for `work`.
+pub(super) fn while_stopped(
+    outcome: &mut Outcome,
+    work: impl FnOnce(&mut scan::Held, &stop::Stopped),
+) -> Result<(), StopError> {
+    stop::look_ahead();
+    let mut result = Ok(());
+    segments::while_frozen(|| {
+        let added = roots::hold();
+        let cells = meta::freeze();
+        let heap: Frozen = frozen::freeze();
+        let mut held = scan::Held { added, cells, heap };
+        let start = clock::now_ns();
+        match stop::stop() {
+            Ok(world) => {
+                work(&mut held, &world);
+                outcome.in_use = held.heap.in_use();
+                drop(world);
+                outcome.pauses.push(since(start));
+            }
+            Err(error) => result = Err(error),
+        }
+    });
+    result
+}

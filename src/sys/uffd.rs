@@ -1,0 +1,257 @@
+//! Which pages were written to: userfaultfd in its asynchronous write-protect mode, and `PAGEMAP_SCAN` (Linux 6.7). The kernel is the write barrier: a page that is armed takes
+//! its first write with a fault that the kernel handles by itself (0.6 µs), and says later that it was written. Works without privileges
+//! (`UFFD_USER_MODE_ONLY`); containers may forbid it.
+//!
+//! libc has neither the structures nor the numbers; they are those of `linux/userfaultfd.h` and `linux/fs.h`.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::{OsError, mem};
+
+const UFFD_USER_MODE_ONLY: i32 = 1;
+const UFFD_API: u64 = 0xAA;
+const UFFD_FEATURE_WP_ASYNC: u64 = 1 << 15;
+const UFFDIO_API: u64 = 0xC018_AA3F;
+const UFFDIO_REGISTER: u64 = 0xC020_AA00;
+const UFFDIO_REGISTER_MODE_WP: u64 = 1 << 1;
+const PAGEMAP_SCAN: u64 = 0xC060_6610;
+const PM_SCAN_WP_MATCHING: u64 = 1;
+const PM_SCAN_CHECK_WPASYNC: u64 = 2;
+const PAGE_IS_WRITTEN: u64 = 1 << 1;
+const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
+
+#[repr(C)]
+struct Api {
+    api: u64,
+    features: u64,
+    ioctls: u64,
+}
+
+#[repr(C)]
+struct Register {
+    start: u64,
+    len: u64,
+    mode: u64,
+    ioctls: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Scan {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Region {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+/// Regions that one call returns at most.
+const REGIONS: usize = 512;
+const REGION_BYTES: usize = (REGIONS * size_of::<Region>()).next_multiple_of(mem::PAGE);
+
+/// Watches ranges of this process's memory. Of one process: not valid in the child of a fork.
+pub(crate) struct Watch {
+    uffd: OwnedFd,
+    pagemap: OwnedFd,
+    /// Room for `REGIONS` regions, apart from the heap: the addresses in them would look like references.
+    regions: usize,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        mem::unmap(self.regions, REGION_BYTES);
+    }
+}
+
+/// Whether what is read as written is armed again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rearm {
+    Yes,
+    No,
+}
+
+impl Watch {
+    /// Opens the kernel's interface. Nothing is watched yet.
+    pub(crate) fn open() -> Result<Self, OsError> {
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
+        // SAFETY: integers only.
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
+        if fd < 0 {
+            return Err(OsError::last("userfaultfd", 0));
+        }
+        // SAFETY: a new descriptor of ours.
+        let uffd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        let mut api = Api { api: UFFD_API, features: UFFD_FEATURE_WP_ASYNC, ioctls: 0 };
+        // SAFETY: the structure of this request, which is read and written during the call.
+        if unsafe { libc::ioctl(uffd.as_raw_fd(), UFFDIO_API, &raw mut api) } != 0 {
+            return Err(OsError::last("ioctl(UFFDIO_API, UFFD_FEATURE_WP_ASYNC)", 0));
+        }
+        let pagemap = File::open("/proc/self/pagemap").map_err(|error| OsError {
+            call: "open /proc/self/pagemap",
+            bytes: 0,
+            errno: error.raw_os_error().unwrap_or(0),
+        })?;
+        Ok(Self { uffd, pagemap: pagemap.into(), regions: mem::map(REGION_BYTES)? })
+    }
+
+    /// Watches a range of mappings of this crate, whatever is mapped there now or later.
+    pub(crate) fn register(&self, range: &Range<usize>) -> Result<(), OsError> {
+        let mut register = Register {
+            start: range.start as u64,
+            len: (range.end - range.start) as u64,
+            mode: UFFDIO_REGISTER_MODE_WP,
+            ioctls: 0,
+        };
+        // SAFETY: the structure of this request. Write-protection that the kernel resolves by itself changes nothing that the program sees.
+        match unsafe { libc::ioctl(self.uffd.as_raw_fd(), UFFDIO_REGISTER, &raw mut register) } {
+            0 => Ok(()),
+            _ => Err(OsError::last("ioctl(UFFDIO_REGISTER)", range.end - range.start)),
+        }
+    }
+
+    /// Arms what is in memory of a range: from now on a write is seen.
+    pub(crate) fn arm(&mut self, range: Range<usize>) -> Result<(), OsError> {
+        // In slices: a walk holds the lock of the address space, for which every `mmap` waits.
+        const SLICE: usize = 32 << 20;
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + SLICE);
+            let mut scan = Self::request(at..end, Rearm::Yes);
+            self.scan(&mut scan)?;
+            at = scan.walk_end as usize;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with what was written to in a range since it was armed: ranges of whole pages. After an error everything counts as written.
+    pub(crate) fn written(
+        &mut self,
+        range: Range<usize>,
+        rearm: Rearm,
+        mut each: impl FnMut(Range<usize>),
+    ) -> Result<(), OsError> {
+        let mut at = range.start;
+        while at < range.end {
+            let mut scan = Self::request(at..range.end, rearm);
+            scan.vec = self.regions as u64;
+            scan.vec_len = REGIONS as u64;
+            scan.return_mask = PAGE_IS_WRITTEN;
+            let count = self.scan(&mut scan)?;
+            for index in 0..count.min(REGIONS) {
+                let region = (self.regions as *const Region).wrapping_add(index);
+                // SAFETY: inside the room for regions; the kernel has written that many.
+                let region = unsafe { region.read() };
+                each(region.start as usize..region.end as usize);
+            }
+            at = scan.walk_end as usize;
+        }
+        Ok(())
+    }
+
+    fn request(range: Range<usize>, rearm: Rearm) -> Scan {
+        Scan {
+            size: size_of::<Scan>() as u64,
+            flags: PM_SCAN_CHECK_WPASYNC | if rearm == Rearm::Yes { PM_SCAN_WP_MATCHING } else { 0 },
+            start: range.start as u64,
+            end: range.end as u64,
+            category_mask: PAGE_IS_WRITTEN,
+            // What was never touched reads as written too; arming it would cost memory and huge pages.
+            category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+            ..Scan::default()
+        }
+    }
+
+    fn scan(&self, scan: &mut Scan) -> Result<usize, OsError> {
+        let start = scan.start;
+        // SAFETY: the structure of this request; `vec` is null or has room for `vec_len` regions. Pages of the program become write-protected in a way that the kernel resolves by itself.
+        let count = unsafe { libc::ioctl(self.pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut *scan) };
+        if count < 0 {
+            return Err(OsError::last("ioctl(PAGEMAP_SCAN)", (scan.end - start) as usize));
+        }
+        if scan.walk_end <= start {
+            return Err(OsError {
+                call: "ioctl(PAGEMAP_SCAN) that got nowhere",
+                bytes: (scan.end - start) as usize,
+                errno: 0,
+            });
+        }
+        Ok(count as usize)
+    }
+}
+
+/// Copies memory of this process that may not be mapped, or not any more. Returns how many bytes from the start could be read.
+pub(crate) fn read_own(range: Range<usize>, into: &mut [u8]) -> usize {
+    let bytes = into.len().min(range.end.saturating_sub(range.start));
+    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: bytes };
+    let remote = libc::iovec { iov_base: range.start as *mut libc::c_void, iov_len: bytes };
+    // SAFETY: the buffer is writable for its length; what is read is checked by the kernel.
+    let read = unsafe {
+        libc::process_vm_readv(std::process::id() as i32, &raw const local, 1, &raw const remote, 1, 0)
+    };
+    usize::try_from(read).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_seen_and_nothing_else() {
+        // Where the kernel or the container does not allow it there is nothing to test.
+        let Ok(mut watch) = Watch::open() else { return };
+        let bytes = 64 * mem::PAGE;
+        let base = mem::map(bytes).expect("memory");
+        let all = base..base + bytes;
+        // SAFETY: ours, and of that length.
+        let memory = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, bytes) };
+        memory.fill(1);
+        watch.register(&all).expect("our own mapping");
+        watch.arm(all.clone()).expect("registered");
+        let mut written = |rearm| {
+            let mut pages = Vec::new();
+            watch
+                .written(all.clone(), rearm, |range| {
+                    pages.extend(range.step_by(mem::PAGE).map(|at| (at - base) / mem::PAGE))
+                })
+                .expect("armed");
+            pages
+        };
+        assert!(written(Rearm::No).is_empty());
+        memory[5 * mem::PAGE] = 2;
+        memory[63 * mem::PAGE + 7] = 2;
+        assert_eq!(written(Rearm::No), [5, 63]);
+        assert_eq!(written(Rearm::Yes), [5, 63]);
+        assert!(written(Rearm::No).is_empty());
+        mem::discard(base + 9 * mem::PAGE, mem::PAGE).expect("ours");
+        memory[9 * mem::PAGE] = 2;
+        assert_eq!(written(Rearm::No), [9]);
+        mem::unmap(base, bytes);
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_read_as_nothing() {
+        let mut buffer = [0_u8; 16];
+        let here = [7_u8; 16];
+        let at = here.as_ptr() as usize;
+        assert_eq!((read_own(at..at + 16, &mut buffer), buffer), (16, here));
+        assert_eq!(read_own(4096..4112, &mut buffer), 0);
+    }
+}
