@@ -4,7 +4,7 @@
 //! allocated since the last cycle as [`set_percent`] allows, or by [`collect`].
 //!
 //! **Pace.** After a cycle with `live` bytes of objects alive and `roots` bytes read to find them, the next one begins when `(live + roots) * percent / 100` bytes have been allocated, and not before
-//! 4 MiB times the same: Go's rule (runtime/mgcpacer.go), with ordinary Rust memory that has to be read counted among the roots.
+//! 16 MiB times the same: Go's rule (runtime/mgcpacer.go), with ordinary Rust memory that has to be read counted among the roots.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
@@ -15,6 +15,7 @@ use super::config::{Choice, Config};
 use super::cycle::{self, Outcome, Workspace};
 use super::stats::{Backend, Pauses, Stats};
 use crate::heap::central;
+use crate::heap::frozen;
 use crate::heap::{self, InCharge};
 use crate::sched::stall::Ours;
 use crate::sync::{Condvar, Mutex};
@@ -22,8 +23,8 @@ use crate::sys::{clock, futex};
 use crate::world;
 use crate::world::stop::{self, StopError};
 
-/// The least that is allocated between two cycles at 100 percent.
-const LEAST: usize = 4 << 20;
+/// The least that is allocated between two cycles at 100 percent. Go has 4 MiB; a heap that small is marked in less time than a cycle's two stops and its arming take.
+const LEAST: usize = 16 << 20;
 /// Anything that means never.
 const NEVER: usize = usize::MAX;
 
@@ -296,6 +297,9 @@ impl State {
                 .min(self.handed_out.saturating_add(limit.saturating_sub(self.last.in_use).max(LEAST / 4))),
             None => next,
         };
+        if next != NEVER {
+            frozen::keep(next - self.handed_out);
+        }
         NEXT.store(next, Ordering::Relaxed);
         MOST.store(next.saturating_add(next.saturating_sub(self.handed_out)), Ordering::Relaxed);
     }

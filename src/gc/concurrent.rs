@@ -96,6 +96,14 @@ impl Barrier {
         Ok(pages)
     }
 
+    /// The cycle is over: writes cost nothing until the next.
+    fn disarm(&self) {
+        for kind in WATCHED {
+            // If it fails the first write to each page costs a fault, and that is all.
+            let _ = self.watch.disarm(frozen::extent_now(kind));
+        }
+    }
+
     fn arm(&mut self) -> Result<(), OsError> {
         for kind in WATCHED {
             self.watch.arm(frozen::extent_now(kind))?;
@@ -138,6 +146,7 @@ pub(super) fn beside_the_program(barrier: &mut Barrier, space: &mut Workspace) -
     // If the world could not be stopped, the marks are worth nothing: the next cycle clears them (`Frozen::clear_marks`).
     outcome.marked = marker.marked;
     outcome.mark_time = since(start);
+    barrier.disarm();
     space.give_pile(marker.into_pile());
     result.map(|()| outcome).map_err(Failure::Stop)
 }

@@ -52,12 +52,25 @@ pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8
     let from = if zeroed { 0 } else { shape.bytes };
     let to = if shape.scan { class::SIZES[class] as usize } else { shape.bytes };
     if from < to {
-        // SAFETY: inside the slot.
-        let rest = unsafe { slot.add(from) };
-        // SAFETY: as above, and the slot is nobody else's.
-        unsafe { rest.write_bytes(0, to - from) };
+        zero(slot, from, to);
     }
     Ok(slot)
+}
+
+/// Zeroes bytes of a slot. The rest of a slot is a word or two, for which a call of `memset` costs more than all else.
+#[inline(always)]
+fn zero(slot: NonNull<u8>, from: usize, to: usize) {
+    let start = slot.as_ptr().wrapping_add(from);
+    if to - from <= 32 && from.is_multiple_of(8) && to.is_multiple_of(8) {
+        for word in 0..(to - from) / 8 {
+            let word = start.cast::<u64>().wrapping_add(word);
+            // SAFETY: inside the slot, which is aligned to 8 and nobody else's.
+            unsafe { word.write_volatile(0) };
+        }
+        return;
+    }
+    // SAFETY: inside the slot, which is nobody else's.
+    unsafe { start.write_bytes(0, to - from) };
 }
 
 #[cold]

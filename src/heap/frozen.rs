@@ -98,6 +98,11 @@ pub(crate) fn reserved(kind: Kind) -> Range<usize> {
     addresses(arena::bounds(kind))
 }
 
+/// Keeps that much free collected memory for the program to use until the next cycle.
+pub(crate) fn keep(bytes: usize) {
+    pages::lock().keep(bytes);
+}
+
 /// Where spans of a kind were ever until now, as addresses.
 pub(crate) fn extent_now(kind: Kind) -> Range<usize> {
     addresses(pages::lock().known(kind))

@@ -31,6 +31,9 @@ use crate::sys::{OsError, clock, mem};
 const TICK_NS: u64 = 100_000_000;
 /// Granules that may be free and dirty besides half of those in use, before the surplus goes at once: 128 MiB. Not tuned.
 const EXCESS: usize = (128 << 20) / GRANULE;
+/// How long collected memory is kept for a next cycle that does not come: ten seconds. Given back after a tick, as manual memory is, a program whose cycles are a second apart gets
+/// every page anew from the kernel in each (half of its time: `bench gcbig`).
+const KEPT_NS: u64 = 10_000_000_000;
 /// Granules opened at once, at least and at most: 4 and 64 MiB.
 const STEP: Range<usize> = 64..1024;
 /// Ranges given back with one turn of the lock, and granules in them: 64 MiB take the kernel 2 ms.
@@ -81,6 +84,9 @@ pub(crate) enum Backing {
 pub(crate) struct Pages {
     backing: Backing,
     parts: [Part; 4],
+    /// Free granules of each collected kind that are not given back for their age, and until when: the next cycle's.
+    kept: usize,
+    kept_until: u64,
     /// When the last tick was.
     ticked: u64,
     /// Bytes given back since the start.
@@ -92,6 +98,8 @@ static PAGES: EarlyLock<Pages> = EarlyLock::new(
     Pages {
         backing: Backing::Unknown,
         parts: [Part { top: 0, committed: 0, lows: [0; LOWS], used: 0, dirty: 0 }; 4],
+        kept: 0,
+        kept_until: 0,
         ticked: 0,
         given_back: 0,
     },
@@ -405,7 +413,17 @@ impl Pages {
     fn surplus(&self) -> usize {
         let (dirty, used) =
             self.parts.iter().fold((0, 0), |sum, part| (sum.0 + part.dirty, sum.1 + part.used));
-        dirty.saturating_sub(EXCESS + used / 2)
+        dirty.saturating_sub(EXCESS + used / 2 + self.kept())
+    }
+
+    /// Keeps that many bytes of collected memory, although they are free: the program uses them until the next cycle. Without a next cycle they go after [`KEPT_NS`].
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.kept = bytes / GRANULE;
+        self.kept_until = clock::coarse_ns() + KEPT_NS;
+    }
+
+    fn kept(&self) -> usize {
+        if clock::coarse_ns() < self.kept_until { self.kept } else { 0 }
     }
 
     /// What is dirty and free becomes aged.
@@ -430,19 +448,22 @@ impl Pages {
 
     /// Takes aged granules of a kind out of `free`.
     fn take_aged(&mut self, part: usize) -> Taken {
-        self.take(part, Map::Aged)
+        let is_collected = part >= Kind::CollectedScan as usize;
+        let kept = if is_collected { self.kept() } else { 0 };
+        let most = self.parts[part].dirty.saturating_sub(kept);
+        self.take(part, Map::Aged, most)
     }
 
     /// Takes dirty granules of a kind out of `free`.
     fn take_dirty(&mut self, part: usize) -> Taken {
-        self.take(part, Map::Dirty)
+        self.take(part, Map::Dirty, usize::MAX)
     }
 
-    fn take(&mut self, part: usize, map: Map) -> Taken {
+    fn take(&mut self, part: usize, map: Map, most: usize) -> Taken {
         let Part { top, lows, dirty, .. } = self.parts[part];
         let mut taken = Taken::default();
         let mut at = if dirty == 0 { top } else { next(Map::Free, true, lows[0]..top) };
-        let mut left = BATCH_GRANULES;
+        let mut left = BATCH_GRANULES.min(most);
         while at < top && taken.count < BATCH && left > 0 {
             let run_end = next(Map::Free, false, at..top);
             let start = next(map, true, at..run_end);

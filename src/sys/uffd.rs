@@ -16,6 +16,7 @@ const UFFD_FEATURE_WP_ASYNC: u64 = 1 << 15;
 const UFFDIO_API: u64 = 0xC018_AA3F;
 const UFFDIO_REGISTER: u64 = 0xC020_AA00;
 const UFFDIO_REGISTER_MODE_WP: u64 = 1 << 1;
+const UFFDIO_WRITEPROTECT: u64 = 0xC018_AA06;
 const PAGEMAP_SCAN: u64 = 0xC060_6610;
 const PM_SCAN_WP_MATCHING: u64 = 1;
 const PM_SCAN_CHECK_WPASYNC: u64 = 2;
@@ -36,6 +37,13 @@ struct Register {
     len: u64,
     mode: u64,
     ioctls: u64,
+}
+
+#[repr(C)]
+struct WriteProtect {
+    start: u64,
+    len: u64,
+    mode: u64,
 }
 
 #[repr(C)]
@@ -141,6 +149,20 @@ impl Watch {
         Ok(())
     }
 
+    /// Takes the arms off a range: writes cost nothing any more, and everything reads as written.
+    pub(crate) fn disarm(&self, range: Range<usize>) -> Result<(), OsError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut protect =
+            WriteProtect { start: range.start as u64, len: (range.end - range.start) as u64, mode: 0 };
+        // SAFETY: the structure of this request.
+        match unsafe { libc::ioctl(self.uffd.as_raw_fd(), UFFDIO_WRITEPROTECT, &raw mut protect) } {
+            0 => Ok(()),
+            _ => Err(OsError::last("ioctl(UFFDIO_WRITEPROTECT)", range.end - range.start)),
+        }
+    }
+
     /// Calls `each` with what was written to in a range since it was armed: ranges of whole pages. After an error everything counts as written.
     pub(crate) fn written(
         &mut self,
@@ -225,7 +247,7 @@ mod tests {
         memory.fill(1);
         watch.register(&all).expect("our own mapping");
         watch.arm(all.clone()).expect("registered");
-        let mut written = |rearm| {
+        let mut written = |watch: &mut Watch, rearm| {
             let mut pages = Vec::new();
             watch
                 .written(all.clone(), rearm, |range| {
@@ -234,15 +256,17 @@ mod tests {
                 .expect("armed");
             pages
         };
-        assert!(written(Rearm::No).is_empty());
+        assert!(written(&mut watch, Rearm::No).is_empty());
         memory[5 * mem::PAGE] = 2;
         memory[63 * mem::PAGE + 7] = 2;
-        assert_eq!(written(Rearm::No), [5, 63]);
-        assert_eq!(written(Rearm::Yes), [5, 63]);
-        assert!(written(Rearm::No).is_empty());
+        assert_eq!(written(&mut watch, Rearm::No), [5, 63]);
+        assert_eq!(written(&mut watch, Rearm::Yes), [5, 63]);
+        assert!(written(&mut watch, Rearm::No).is_empty());
+        watch.disarm(all.clone()).expect("registered");
+        assert_eq!(written(&mut watch, Rearm::Yes).len(), 64);
         mem::discard(base + 9 * mem::PAGE, mem::PAGE).expect("ours");
         memory[9 * mem::PAGE] = 2;
-        assert_eq!(written(Rearm::No), [9]);
+        assert_eq!(written(&mut watch, Rearm::No), [9]);
         mem::unmap(base, bytes);
     }
 
