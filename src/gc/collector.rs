@@ -4,9 +4,9 @@
 //! allocated since the last cycle as [`set_percent`] allows, or by [`collect`].
 //!
 //! **Pace.** After a cycle with `live` bytes of objects alive and `roots` bytes read to find them, the next one begins when `(live + roots) * percent / 100` bytes have been allocated, and not before
-//! 16 MiB times the same: Go's rule (runtime/mgcpacer.go), with ordinary Rust memory that has to be read counted among the roots.
+//! 16 MiB times the same, less what was allocated while the last one ran: Go's rule (runtime/mgcpacer.go), with ordinary Rust memory that has to be read counted among the roots.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::concurrent::{self, Barrier, Failure};
 use super::config::{Choice, Config};
 use super::cycle::{self, Outcome, Workspace};
 use super::stats::{Backend, Pauses, Stats};
+use super::throttle;
 use crate::heap::central;
 use crate::heap::frozen;
 use crate::heap::{self, InCharge};
@@ -35,6 +36,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(LEAST);
 /// Whether a cycle is under way, and what may be handed out before allocation waits for its end.
 static IS_RUNNING: AtomicBool = AtomicBool::new(false);
 static MOST: AtomicUsize = AtomicUsize::new(NEVER);
+/// How long allocation was slowed down, in nanoseconds.
+static DELAYED_NS: AtomicU64 = AtomicU64::new(0);
 /// Guards that forbid cycles.
 static PAUSED: AtomicUsize = AtomicUsize::new(0);
 /// Whether there is a thread.
@@ -52,8 +55,9 @@ struct State {
     backend: Backend,
     why: String,
     last: Outcome,
-    /// Bytes handed out when the last cycle ended.
+    /// Bytes handed out when the last cycle ended, and while it ran.
     handed_out: usize,
+    during: usize,
     pauses: Option<Pauses>,
     mark_time: Duration,
     assist_time: Duration,
@@ -79,6 +83,7 @@ static STATE: Mutex<State> = Mutex::new(State {
         broken: None,
     },
     handed_out: 0,
+    during: 0,
     pauses: None,
     mark_time: Duration::ZERO,
     assist_time: Duration::ZERO,
@@ -98,6 +103,10 @@ fn config() -> &'static Config {
 pub(super) fn after_slow_path() {
     if !IS_STARTED.load(Ordering::Acquire) {
         start();
+    }
+    let delayed = throttle::pass();
+    if delayed > 0 {
+        DELAYED_NS.fetch_add(delayed, Ordering::Relaxed);
     }
     let handed_out = central::handed_out();
     if handed_out >= NEXT.load(Ordering::Relaxed) && WANTED.load(Ordering::Relaxed) == 0 {
@@ -241,12 +250,14 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
         state.begun
     };
     IS_RUNNING.store(true, Ordering::SeqCst);
+    let before = central::handed_out();
     let result = mark(barrier, space).map(|mut outcome| {
         cycle::sweep(&mut outcome);
         outcome
     });
     IS_RUNNING.store(false, Ordering::SeqCst);
     let mut state = STATE.lock();
+    state.during = central::handed_out() - before;
     match result {
         Ok(outcome) => state.take_in(outcome, number),
         Err(error) => {
@@ -282,13 +293,15 @@ impl State {
 
     /// Says when the next cycle begins.
     fn set_next(&mut self) {
+        let mut budget = NEVER;
         let next = match self.percent.filter(|_| self.backend != Backend::Off) {
             None => NEVER,
             Some(percent) => {
                 let share =
                     |bytes: usize| (bytes as u128 * u128::from(percent) / 100).min(NEVER as u128) as usize;
-                let budget = share(self.last.marked.bytes + self.last.roots).max(share(LEAST));
-                self.handed_out.saturating_add(budget)
+                budget = share(self.last.marked.bytes + self.last.roots).max(share(LEAST));
+                // Early enough to be through when the budget is used up, if the program goes on as it did during the last one; but not at once.
+                self.handed_out.saturating_add(budget.saturating_sub(self.during).max(budget / 2))
             }
         };
         let next = match self.limit {
@@ -298,10 +311,10 @@ impl State {
             None => next,
         };
         if next != NEVER {
-            frozen::keep(next - self.handed_out);
+            frozen::keep(budget);
         }
         NEXT.store(next, Ordering::Relaxed);
-        MOST.store(next.saturating_add(next.saturating_sub(self.handed_out)), Ordering::Relaxed);
+        MOST.store(self.handed_out.saturating_add(budget.saturating_mul(3)), Ordering::Relaxed);
     }
 
     fn trace(&self, number: u64) {
@@ -436,7 +449,7 @@ pub(super) fn stats() -> Stats {
         stacks: state.last.marked.stacks,
         pauses: state.pauses.clone().unwrap_or_else(Pauses::new),
         mark_time: state.mark_time,
-        assist_time: state.assist_time,
+        assist_time: state.assist_time + Duration::from_nanos(DELAYED_NS.load(Ordering::Relaxed)),
         sweep_time: state.sweep_time,
     }
 }

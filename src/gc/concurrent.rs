@@ -19,8 +19,8 @@ use std::ops::Range;
 
 use super::cycle::{Outcome, Workspace, follow, since};
 use super::mark::Marker;
-use super::scan;
 use super::{goroutines, roots};
+use super::{scan, throttle};
 use crate::base::meta;
 use crate::heap::arena::Kind;
 use crate::heap::frozen::{self, Frozen};
@@ -30,15 +30,17 @@ use crate::world::stop::{self, StopError};
 
 /// The memory that is watched.
 const WATCHED: [Kind; 2] = [Kind::ManualScan, Kind::CollectedScan];
+/// Bytes that are disarmed with one call, during which nothing can be mapped.
+const DISARMED_AT_ONCE: usize = 16 << 20;
 /// Rounds of scanning again before a stop, and how many pages are few enough to stop for.
-const ROUNDS: usize = 6;
-const FEW: usize = 256;
+const ROUNDS: usize = 12;
+const FEW: usize = 48;
 /// How long the last stop may take to mark what it has found.
 const BUDGET_NS: u64 = 300_000;
 /// How often it may take longer before it is made to finish.
 const ATTEMPTS: usize = 8;
-/// Bytes that are scanned between two looks at the clock.
-const SLICE: usize = 32 << 10;
+/// Words that are followed between two looks at the clock: 20 µs or so.
+const SLICE: usize = 1 << 10;
 
 /// Why a cycle was not run this way.
 #[derive(Debug)]
@@ -99,8 +101,11 @@ impl Barrier {
     /// The cycle is over: writes cost nothing until the next.
     fn disarm(&self) {
         for kind in WATCHED {
-            // If it fails the first write to each page costs a fault, and that is all.
-            let _ = self.watch.disarm(frozen::extent_now(kind));
+            let extent = frozen::extent_now(kind);
+            for start in extent.clone().step_by(DISARMED_AT_ONCE) {
+                // If it fails the first write to each page costs a fault, and that is all.
+                let _ = self.watch.disarm(start..extent.end.min(start + DISARMED_AT_ONCE));
+            }
         }
     }
 
@@ -189,7 +194,9 @@ fn mark(
             if is_over {
                 held.heap.end_marking();
             }
-        })?;
+        })
+        .inspect_err(|_| throttle::end())?;
+        throttle::end();
         if is_over {
             break;
         }
@@ -201,19 +208,20 @@ fn mark(
 
 /// Scans again what was written, until little is left.
 fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> Result<(), OsError> {
-    let mut before = usize::MAX;
-    for _ in 0..ROUNDS {
+    goroutines::beside_the_program(marker, &mut space.scanned);
+    drain(marker);
+    for round in 0..ROUNDS {
         let extents = WATCHED.map(frozen::extent_now);
         let pages = barrier.scan_written(marker, Rearm::Yes, extents)?;
         drain(marker);
-        // It does not get less: the program writes as fast as this reads.
-        if pages <= FEW || pages >= before {
+        if pages <= FEW {
             break;
         }
-        before = pages;
+        // The program may write as fast as this reads: from now on it allocates more slowly, so that what is left for the stop gets less.
+        if round > 0 {
+            throttle::begin();
+        }
     }
-    goroutines::beside_the_program(marker, &mut space.scanned);
-    drain(marker);
     Ok(())
 }
 

@@ -135,13 +135,14 @@ impl Marker {
         }
     }
 
-    /// Follows everything that was found, up to about `budget` bytes of objects. Returns whether nothing is left.
+    /// Follows everything that was found, up to about `budget` words of it. Returns whether nothing is left.
     pub(super) fn drain(&mut self, budget: usize) -> bool {
-        let stop_at = self.marked.scanned.saturating_add(budget);
+        let mut left = budget;
         loop {
             while let Some(word) = self.pile.pop() {
                 self.enqueue(word);
-                if self.marked.scanned >= stop_at {
+                left -= 1;
+                if left == 0 {
                     return false;
                 }
             }

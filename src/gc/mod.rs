@@ -58,6 +58,7 @@ pub mod roots;
 mod scan;
 mod slot;
 mod stats;
+mod throttle;
 
 pub use collector::{PauseGuard, collect, pause_guard, set_memory_limit, set_percent};
 pub use ptr::Gc;

@@ -10,21 +10,22 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
 use super::central;
-use super::class::{self, BINS};
+use super::class::{self, BINS_ROOM};
 use super::owner::Exhausted;
 use super::span::Span;
 use crate::world::{critical, stop};
 
 /// See the file's documentation.
 pub(crate) struct Cache {
-    lines: [Line; BINS],
+    lines: [Line; BINS_ROOM],
 }
 
 struct Line {
     /// Free slots of the word that is taken out.
     bits: Cell<u64>,
-    /// The address of the word's first slot.
+    /// The address of the word's first slot, and the bytes of each.
     base: Cell<usize>,
+    size: Cell<usize>,
     /// The number of the word.
     word: Cell<usize>,
     span: Cell<Option<&'static Span>>,
@@ -35,8 +36,14 @@ impl Cache {
     pub(crate) const fn new() -> Self {
         Self {
             lines: [const {
-                Line { bits: Cell::new(0), base: Cell::new(0), word: Cell::new(0), span: Cell::new(None) }
-            }; BINS],
+                Line {
+                    bits: Cell::new(0),
+                    base: Cell::new(0),
+                    size: Cell::new(0),
+                    word: Cell::new(0),
+                    span: Cell::new(None),
+                }
+            }; BINS_ROOM],
         }
     }
 
@@ -44,13 +51,13 @@ impl Cache {
     #[inline(always)]
     pub(super) fn alloc(&self, bin: usize) -> Option<NonNull<u8>> {
         critical::run(|| {
-            let line = &self.lines[bin];
+            let line = &self.lines[bin % BINS_ROOM];
             let bits = line.bits.get();
             if bits == 0 {
                 return None;
             }
             line.bits.set(bits & (bits - 1));
-            let address = line.base.get() + bits.trailing_zeros() as usize * class::SIZES[bin / 2] as usize;
+            let address = line.base.get() + bits.trailing_zeros() as usize * line.size.get();
             NonNull::new(address as *mut u8)
         })
     }
@@ -116,6 +123,7 @@ impl Line {
             span.side_word(word).fetch_or(bits, Ordering::Relaxed);
         }
         self.word.set(word);
+        self.size.set(size);
         self.bits.set(bits);
         self.base.set(span.start() + word * 64 * size);
         Some(bits.count_ones() as usize * size)

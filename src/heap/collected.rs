@@ -1,7 +1,7 @@
 //! Collected objects: allocation. Called by `gc`; calls the thread's `cache`, and `central` for large objects.
 //!
-//! Never inlined, because the thread-local's address must not be kept across a goroutine's switch (`local`), and so that the address of an object that is not stored anywhere yet is in a
-//! register or on the stack when a stop finds it.
+//! [`pop`] and the slow paths are never inlined, because the thread-local's address must not be kept across a goroutine's switch (`local`). The address of an object that is not stored anywhere yet
+//! is in a register or on the stack when a stop finds it.
 
 use std::ptr::NonNull;
 
@@ -39,13 +39,14 @@ impl Shape {
 /// An object. What it may hold beyond what the caller is about to write reads as zero if it is scanned: the rest of its slot, or all of it with `zeroed`.
 ///
 /// `slow` is told, after a slow path, that memory was handed out: it may begin a collection.
-#[inline(never)]
+// Inlined, so that with a shape known at compile time nothing is left but the call of `pop`.
+#[inline(always)]
 pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
     let Some(class) = class::of(shape.bytes.max(1), shape.align) else {
         return alloc_large(shape, zeroed, slow);
     };
     let bin = class * 2 + usize::from(!shape.scan);
-    let slot = match local::owner().collected.alloc(bin) {
+    let slot = match pop(bin) {
         Some(slot) => slot,
         None => alloc_slow(bin, slow)?,
     };
@@ -55,6 +56,12 @@ pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8
         zero(slot, from, to);
     }
     Ok(slot)
+}
+
+/// A slot of the thread's cache.
+#[inline(never)]
+fn pop(bin: usize) -> Option<NonNull<u8>> {
+    local::owner().collected.alloc(bin)
 }
 
 /// Zeroes bytes of a slot. The rest of a slot is a word or two, for which a call of `memset` costs more than all else.

@@ -20,17 +20,15 @@ mod words {
 /// Runs `work` without being stopped. It must be short, must not block but on the heap's own locks, and must not switch.
 #[inline(always)]
 pub(crate) fn run<T>(work: impl FnOnce() -> T) -> T {
-    words::INSIDE.with(|inside| inside.set(inside.get() + 1));
+    debug_assert_eq!(words::INSIDE.with(Cell::get), 0, "critical stretches do not nest");
+    words::INSIDE.with(|inside| inside.set(1));
     // The signal's handler runs on this thread: only the compiler could reorder.
     compiler_fence(Ordering::SeqCst);
     let result = work();
     compiler_fence(Ordering::SeqCst);
-    let left = words::INSIDE.with(|inside| {
-        inside.set(inside.get() - 1);
-        inside.get()
-    });
+    words::INSIDE.with(|inside| inside.set(0));
     compiler_fence(Ordering::SeqCst);
-    if words::IS_WANTED.with(Cell::get) && left == 0 {
+    if words::IS_WANTED.with(Cell::get) {
         words::IS_WANTED.with(|wanted| wanted.set(false));
         stop::stop_here();
     }
