@@ -203,12 +203,14 @@ fn serve(mut barrier: Option<Barrier>) {
     if !world::exempt() {
         return eprintln!("greenroutine: gc: no memory for the collector: nothing is collected");
     }
-    // It wakes nobody while nobody allocates.
-    let _ours = Ours::new();
     let mut space = Workspace::new();
     loop {
-        while WANTED.load(Ordering::Acquire) == 0 {
-            futex::wait(&WANTED, 0, u64::MAX);
+        {
+            // While it sleeps it wakes nobody; who waits in `collect` has woken it.
+            let _ours = Ours::new();
+            while WANTED.load(Ordering::Acquire) == 0 {
+                futex::wait(&WANTED, 0, u64::MAX);
+            }
         }
         WANTED.store(0, Ordering::Release);
         if PAUSED.load(Ordering::SeqCst) == 0 {

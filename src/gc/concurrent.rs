@@ -128,8 +128,9 @@ impl Barrier {
             self.watch.written(extent, rearm, |range| {
                 pages += range.len() / crate::sys::mem::PAGE;
                 frozen::for_each_holder_in(range, |part, is_manual| {
+                    let scan = if is_manual { Marker::scan_manual } else { Marker::scan };
                     // SAFETY: memory of the heap, which is never unmapped.
-                    unsafe { if is_manual { marker.scan_manual(part) } else { marker.scan(part) } };
+                    unsafe { scan(marker, part) };
                 });
             })?;
         }

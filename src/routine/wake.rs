@@ -188,17 +188,16 @@ impl WakeWord {
         false
     }
 
-<<<<<<< HEAD
     /// Changes with each wait's beginning and end, for who looks twice.
     pub(crate) fn look(&self) -> u64 {
         self.0.load(Ordering::Acquire)
-=======
+    }
+
     /// The present wait as a number other than 0, which no other wait of this cell has; 0 while running.
     pub(crate) fn fingerprint(&self) -> u64 {
         // Acquire: what is read of the waiter after this was written before it waited.
         let word = self.0.load(Ordering::Acquire);
         if word & BLOCKED != 0 { word } else { 0 }
->>>>>>> 4fc6cf5 (gc: marking beside the program, with userfaultfd as the write barrier)
     }
 
     /// The code of the present wait, for dumps; `None` while running.

@@ -247,7 +247,7 @@ mod tests {
         memory.fill(1);
         watch.register(&all).expect("our own mapping");
         watch.arm(all.clone()).expect("registered");
-        let mut written = |watch: &mut Watch, rearm| {
+        let written = |watch: &mut Watch, rearm| {
             let mut pages = Vec::new();
             watch
                 .written(all.clone(), rearm, |range| {
