@@ -748,3 +748,21 @@ fn bytes_survive_timeouts_and_cancellations() {
         }
     });
 }
+
+#[test]
+fn who_always_finds_something_lets_the_others_run() {
+    common::on_one_worker(|| {
+        let (one, other) = greenroutine::net::UnixDatagram::pair().unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = ran.clone();
+        let neighbour = go(move || count.fetch_add(1, Ordering::SeqCst));
+        // None of these has to wait.
+        for n in 0..100 {
+            one.send(&[n]).unwrap();
+            let mut buf = [0];
+            assert_eq!((other.recv(&mut buf).unwrap(), buf[0]), (1, n));
+        }
+        assert_eq!(ran.load(Ordering::SeqCst), 1);
+        neighbour.join().unwrap();
+    });
+}

@@ -16,7 +16,7 @@ while getopts n: option; do
 done
 shift $((OPTIND - 1))
 if [ $# -eq 0 ]; then
-    set -- yield spawnjoin spawnbatch skynet forkjoin pingpong stream mpmc skynetchan ring sieve select mutex mutexyield parked recurse fairness
+    set -- yield spawnjoin spawnbatch skynet forkjoin pingpong stream mpmc skynetchan ring sieve select mutex mutexyield timers echo http parked recurse fairness
 fi
 
 need() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::moment::Instant;
 use crate::routine::Wait;
-use crate::sched::park::{self, pass_safepoint};
+use crate::sched::park;
 use crate::sched::source::Source;
 use crate::sched::waitq::Outcome;
 use crate::sys::clock;
@@ -68,7 +68,7 @@ impl<S: AsFd> Socket<S> {
         wait: Wait,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        pass_safepoint();
+        park::pass_transfer();
         let mut until = None;
         loop {
             let seen = self.source.edges(direction);
@@ -93,7 +93,7 @@ impl<S: AsFd> Socket<S> {
         most: usize,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        pass_safepoint();
+        park::pass_transfer();
         let mut until = None;
         loop {
             let seen = self.source.edges(Direction::Read);

@@ -239,6 +239,28 @@ pub(crate) fn pass_safepoint() {
     }
 }
 
+/// So many transfers of a goroutine (accepted connections, reads, writes) that need not wait, and it lets the others of its worker go first. One that always finds something
+/// would have them wait for its whole time slice: an accept loop in a storm of connections, say. (tokio's budget is 128.)
+const TRANSFERS: u32 = 64;
+
+/// [`pass_safepoint`] before a transfer.
+#[inline]
+pub(crate) fn pass_transfer() {
+    let Some(slot) = slot::current() else { return super::stall::note() };
+    // SAFETY: we run on this slot, and the reference ends here.
+    let worker = unsafe { worker::of_slot(slot) };
+    let tick = worker.shared.tick.load(Ordering::Relaxed);
+    let (run, count) = worker.transfers.get();
+    let count = if run == tick { count + 1 } else { 1 };
+    worker.transfers.set((tick, count));
+    if count < TRANSFERS {
+        safepoint(slot);
+    } else {
+        // SAFETY: we run on this slot. Not a cancellation point: the call need not wait.
+        unsafe { slot.suspend(YIELD) };
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn preempted(slot: SlotRef) {

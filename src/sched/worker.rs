@@ -119,6 +119,8 @@ pub(crate) struct Worker {
     pub(super) tracer: Tracer,
     /// Whose `next` waits (`steal`).
     pub(super) watched_next: Cell<Watched>,
+    /// A goroutine run, by its tick, and how many transfers it has made so far (`park::pass_transfer`).
+    pub(super) transfers: Cell<(u64, u32)>,
 }
 
 /// The worker that runs the goroutine on `slot`.
@@ -256,6 +258,7 @@ impl Worker {
             sampled: Cell::new((0, 0)),
             tracer: Tracer::new(),
             watched_next: Cell::new(Watched::NOBODY),
+            transfers: Cell::new((0, 0)),
             core,
             shared,
         }

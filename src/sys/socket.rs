@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net as unix;
@@ -112,7 +112,7 @@ pub(crate) fn begin_connect(to: &SockAddr) -> io::Result<(OwnedFd, bool)> {
         Err(error) => return Err(error),
     };
     if is_connected {
-        socket.set_nonblocking(false)?;
+        set_nonblocking(&socket, false)?;
     }
     Ok((socket.into(), is_connected))
 }
@@ -124,7 +124,7 @@ pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Option<()>> {
         return Err(error);
     }
     match socket.peer_addr() {
-        Ok(_) => socket.set_nonblocking(false).map(Some),
+        Ok(_) => set_nonblocking(fd, false).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
         Err(error) => Err(error),
     }
@@ -132,7 +132,13 @@ pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Option<()>> {
 
 /// Whether the descriptor's calls return instead of waiting, for those that have no flag for it.
 pub(crate) fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_nonblocking(nonblocking)
+    let value = libc::c_int::from(nonblocking);
+    // One call where `fcntl` needs two.
+    // SAFETY: FIONBIO reads one integer.
+    match unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw const value) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// A listener on an address, as std makes it, that does not block.

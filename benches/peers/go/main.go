@@ -4,9 +4,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -351,6 +356,129 @@ func onOneMutex(goroutines, count int, inside func()) time.Duration {
 	return taken
 }
 
+// 100,000 goroutines that sleep for 10 ms; and how late a sleeper of 50 µs is when nothing else goes on.
+func timers() {
+	const sleepers = 100_000
+	var all sync.WaitGroup
+	all.Add(sleepers)
+	start := time.Now()
+	for i := 0; i < sleepers; i++ {
+		go func() {
+			defer all.Done()
+			time.Sleep(10 * time.Millisecond)
+		}()
+	}
+	all.Wait()
+	report("timers100k", time.Since(start).Seconds()*1e3, "ms")
+	woken := make([]time.Duration, 1000)
+	for i := range woken {
+		start := time.Now()
+		time.Sleep(50 * time.Microsecond)
+		woken[i] = time.Since(start)
+	}
+	slices.Sort(woken)
+	report("sleep50us", float64(woken[len(woken)/2].Nanoseconds())/1e3, "µs (median)")
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// 1,000 connections, each with one message on its way.
+func echo(name string, size, rounds int) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				buf := make([]byte, size)
+				for {
+					n, err := conn.Read(buf)
+					if err != nil {
+						return
+					}
+					if _, err := conn.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	measure(name, listener.Addr().String(), rounds, func(conn net.Conn, buf []byte) {
+		_, err := conn.Write(buf[:size])
+		must(err)
+		_, err = io.ReadFull(conn, buf[:size])
+		must(err)
+	})
+	listener.Close()
+}
+
+// 1,000 connections that are kept alive, each with one request on its way. The clients know how long the answer is.
+func httpServer() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		io.WriteString(w, "Hello, World!")
+	})}
+	go server.Serve(listener)
+	request := []byte("GET /plaintext HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	measure("http", listener.Addr().String(), 200, func(conn net.Conn, buf []byte) {
+		_, err := conn.Write(request)
+		must(err)
+		length := 0
+		for !bytes.HasSuffix(buf[:length], []byte("Hello, World!")) {
+			n, err := conn.Read(buf[length:])
+			must(err)
+			length += n
+		}
+	})
+	server.Close()
+}
+
+// Connects all clients, then has each make its round trips.
+func measure(name, address string, rounds int, trip func(conn net.Conn, buf []byte)) {
+	const clients = 1000
+	trips := make([][]time.Duration, clients)
+	var ready, all sync.WaitGroup
+	begin := make(chan struct{})
+	ready.Add(clients)
+	all.Add(clients)
+	for c := range trips {
+		go func() {
+			defer all.Done()
+			conn, err := net.Dial("tcp", address)
+			must(err)
+			defer conn.Close()
+			buf := make([]byte, 16<<10)
+			trip(conn, buf)
+			ready.Done()
+			<-begin
+			for i := 0; i < rounds; i++ {
+				start := time.Now()
+				trip(conn, buf)
+				trips[c] = append(trips[c], time.Since(start))
+			}
+		}()
+	}
+	ready.Wait()
+	start := time.Now()
+	close(begin)
+	all.Wait()
+	taken := time.Since(start)
+	every := slices.Concat(trips...)
+	slices.Sort(every)
+	report(name, per(taken, len(every)), "ns/trip")
+	report(name+"p99", float64(every[len(every)*99/100].Nanoseconds())/1e6, "ms")
+}
+
 // Bytes of physical memory that the process holds, page tables included (VmRSS + VmPTE).
 func heldBytes() int64 {
 	status := lines("/proc/self/status")
@@ -379,6 +507,7 @@ func main() {
 	}{{"yield", yields}, {"spawnjoin", spawnjoin}, {"spawnbatch", spawnbatch}, {"skynet", func() { skynet("skynet1M") }},
 		{"skynetchan", func() { skynet("skynetchan1M") }}, {"pingpong", pingpong}, {"stream", stream}, {"mpmc", mpmc},
 		{"ring", ring}, {"sieve", sieve}, {"select", selects}, {"mutex", mutex}, {"mutexyield", mutexyield},
+		{"timers", timers}, {"echo", func() { echo("echo64", 64, 300); echo("echo16k", 16<<10, 100) }}, {"http", httpServer},
 		{"parked", parked}, {"recurse", recurse}, {"fairness", fairness}}
 	for _, workload := range workloads {
 		chosen := len(os.Args) < 2

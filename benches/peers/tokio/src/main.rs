@@ -11,13 +11,16 @@
 
 use std::fs;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Barrier, Mutex, Notify, Semaphore, mpsc};
 
 fn report(name: &str, value: f64, unit: &str) {
     println!("{name} {value:.3} {unit}");
@@ -28,7 +31,7 @@ fn per(taken: Duration, count: usize) -> f64 {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_multi_thread().build().expect("a runtime starts")
+    Builder::new_multi_thread().enable_all().build().expect("a runtime starts")
 }
 
 /// Runs `work` as a task, where spawning is as fast as it gets, and not on the main thread.
@@ -292,6 +295,132 @@ fn on_one_mutex(name: &'static str, tasks: usize, count: usize, yields: bool) {
     });
 }
 
+/// 100,000 tasks that sleep for 10 ms; and how late a sleeper of 50 µs is when nothing else goes on.
+fn timers() {
+    const SLEEPERS: usize = 100_000;
+    run(async {
+        let start = Instant::now();
+        let all: Vec<_> =
+            (0..SLEEPERS).map(|_| tokio::spawn(tokio::time::sleep(Duration::from_millis(10)))).collect();
+        for task in all {
+            task.await.expect("no panic");
+        }
+        report("timers100k", start.elapsed().as_secs_f64() * 1e3, "ms");
+        let mut woken = Vec::new();
+        for _ in 0..1000 {
+            let start = Instant::now();
+            tokio::time::sleep(Duration::from_micros(50)).await;
+            woken.push(start.elapsed());
+        }
+        woken.sort_unstable();
+        report("sleep50us", woken[woken.len() / 2].as_secs_f64() * 1e6, "µs (median)");
+    });
+}
+
+/// 1,000 connections, each with one message on its way.
+fn echo() {
+    for (name, size, rounds) in [("echo64", 64, 300), ("echo16k", 16 << 10, 100)] {
+        run(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+            let address = listener.local_addr().expect("bound");
+            let server = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.expect("accepts");
+                    tokio::spawn(async move {
+                        let mut buf = vec![0; size];
+                        while let Ok(len @ 1..) = stream.read(&mut buf).await {
+                            stream.write_all(&buf[..len]).await.expect("the client reads");
+                        }
+                    });
+                }
+            });
+            measure(name, address, rounds, &[7].repeat(size), move |_| size).await;
+            server.abort();
+        });
+    }
+}
+
+const REQUEST: &[u8] =
+    b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
+
+/// 1,000 connections that are kept alive, each with one request on its way. The clients know how the answer ends.
+fn http() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let server = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("accepts");
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(async |_| {
+                        let body =
+                            http_body_util::Full::new(hyper::body::Bytes::from_static(b"Hello, World!"));
+                        let response = hyper::Response::builder()
+                            .header("content-type", "text/plain; charset=utf-8")
+                            .body(body);
+                        Ok::<_, std::convert::Infallible>(response.expect("a response"))
+                    });
+                    let connection = hyper_util::rt::TokioIo::new(stream);
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(connection, service)
+                        .await;
+                });
+            }
+        });
+        let rest = |got: &[u8]| usize::from(!got.ends_with(b"Hello, World!"));
+        measure("http", address, 200, REQUEST, move |got| got.len() + rest(got)).await;
+        server.abort();
+    });
+}
+
+/// Connects all clients, then has each send `message` and read until it has as much as `wanted` says of what it has, again and again.
+async fn measure(
+    name: &'static str,
+    address: SocketAddr,
+    rounds: usize,
+    message: &[u8],
+    wanted: impl Fn(&[u8]) -> usize + Copy + Send + 'static,
+) {
+    const CLIENTS: usize = 1000;
+    let ready = Arc::new(Barrier::new(CLIENTS + 1));
+    let message: Arc<[u8]> = message.into();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (ready, message) = (ready.clone(), message.clone());
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.expect("connects");
+                stream.set_nodelay(true).expect("TCP");
+                let mut buf = vec![0; 16 << 10];
+                let mut trips = Vec::with_capacity(rounds);
+                for round in 0..=rounds {
+                    let start = Instant::now();
+                    stream.write_all(&message).await.expect("the server reads");
+                    let mut len = 0;
+                    while len < wanted(&buf[..len]).max(1) {
+                        len += stream.read(&mut buf[len..]).await.expect("the server answers");
+                    }
+                    if round == 0 {
+                        ready.wait().await;
+                    } else {
+                        trips.push(start.elapsed());
+                    }
+                }
+                trips
+            })
+        })
+        .collect();
+    ready.wait().await;
+    let start = Instant::now();
+    let mut all = Vec::new();
+    for client in clients {
+        all.extend(client.await.expect("no panic"));
+    }
+    let taken = start.elapsed();
+    all.sort_unstable();
+    report(name, per(taken, all.len()), "ns/trip");
+    report(&format!("{name}p99"), all[all.len() * 99 / 100].as_secs_f64() * 1e3, "ms");
+}
+
 /// Bytes of physical memory that the process holds, page tables included (VmRSS + VmPTE).
 fn held_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
@@ -309,7 +438,7 @@ fn mappings() -> usize {
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let workloads: [(&str, fn()); 11] = [
+    let workloads: [(&str, fn()); 14] = [
         ("yield", yields),
         ("spawnjoin", spawnjoin),
         ("spawnbatch", spawnbatch),
@@ -320,6 +449,9 @@ fn main() {
         ("mutex", mutex),
         ("mutexyield", mutexyield),
         ("skynet", skynet),
+        ("timers", timers),
+        ("echo", echo),
+        ("http", http),
         ("parked", parked),
     ];
     for (name, work) in workloads {

@@ -12,6 +12,7 @@
 //! | `workloads` | spawning and switching |
 //! | `channels` | talking |
 //! | `collect` | the collected heap |
+//! | `net` | time and sockets |
 //! | `parked` | a million goroutines that wait |
 //! | `malloc` | the crate's heap against other allocators |
 //! | `report` | figures as a table or as JSON |
@@ -22,6 +23,7 @@ mod channels;
 mod collect;
 mod free;
 mod malloc;
+mod net;
 mod parked;
 mod report;
 mod workloads;
@@ -142,6 +144,21 @@ const WORKLOADS: &[Workload] = &[
         name: "gcparked",
         about: "pauses beside 100,000 goroutines that wait",
         parts: &[collect::gcparked],
+    },
+    Workload {
+        name: "timers",
+        about: "100,000 goroutines that sleep for 10 ms; a sleep of 50 µs",
+        parts: &[net::timers],
+    },
+    Workload {
+        name: "echo",
+        about: "1,000 connections over loopback, messages of 64 bytes and 16 KiB",
+        parts: &[net::echo_small, net::echo_large],
+    },
+    Workload {
+        name: "http",
+        about: "1,000 connections over loopback, requests one after the other",
+        parts: &[net::http],
     },
     Workload { name: "recurse", about: "recursion 400,000 deep, cold", parts: &[workloads::recurse] },
     Workload {
