@@ -211,3 +211,15 @@ fn instants_are_ordered_and_add_up() {
     assert_eq!(moving, start);
     assert!(start.checked_sub(Duration::MAX).is_none());
 }
+
+#[test]
+fn a_function_that_is_stopped_at_once_leaves_no_goroutine() {
+    common::on_one_worker(|| {
+        let before = greenroutine::runtime::num_goroutines();
+        for _ in 0..10 {
+            // Its goroutine has not run yet.
+            assert!(time::after_func(Duration::from_secs(3600), || unreachable!()).stop());
+        }
+        common::wait_until(|| greenroutine::runtime::num_goroutines() == before);
+    });
+}

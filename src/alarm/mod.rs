@@ -189,8 +189,8 @@ where
     let (waits, waiting) = (clock.clone(), call.clone());
     go(move || {
         loop {
-            // Set anew, it wakes us; stopped, too, and then there is nothing to call any more.
-            waits.wait_for_change_or_due();
+            // Set anew, it wakes us; stopped, too, and then there is nothing to call any more: perhaps before we have come here.
+            waits.wait_for_change_or_due(|| waiting.lock().is_none());
             let mut function = waiting.lock();
             if function.is_none() {
                 return;

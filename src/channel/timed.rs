@@ -68,14 +68,22 @@ impl Clock {
         }
     }
 
-    /// Waits until the message is due, or the time was changed.
-    pub(crate) fn wait_for_change_or_due(&self) {
-        self.wait(u64::MAX);
+    /// Waits until the message is due, or the time was changed; not at all if `is_over`. That is asked after the time was read, so who makes it true and then changes the time is not
+    /// waited for in vain.
+    pub(crate) fn wait_for_change_or_due(&self, is_over: impl FnOnce() -> bool) {
+        let due = self.due();
+        if !is_over() {
+            self.wait_from(due, u64::MAX);
+        }
     }
 
     /// Waits until there may be a message, until `deadline` at the latest.
     pub(super) fn wait(&self, deadline: u64) {
-        let due = self.due();
+        self.wait_from(self.due(), deadline);
+    }
+
+    /// As `wait`, for somebody who has read `due`.
+    fn wait_from(&self, due: u64, deadline: u64) {
         let until = due.min(deadline);
         let outcome =
             self.queue.wait(RECV, Wait::ChanReceive, until, std::ptr::null_mut(), |_| self.unchanged(due));

@@ -1,5 +1,5 @@
-//! The command `greenroutine`: arguments and dispatch. `bench` measures this runtime in both migration modes, `doctor` says what the
-//! kernel and its limits allow.
+//! The command `greenroutine`: arguments and dispatch. `bench` measures this runtime in both migration modes, `stress` loads it with
+//! everything at once, `doctor` says what the kernel and its limits allow.
 //!
 //! Public API of the library only. Exit codes: 0, 1 if something failed while it ran, 2 for bad arguments.
 
@@ -8,6 +8,7 @@
 mod bench;
 mod doctor;
 mod memory;
+mod stress;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Measure this runtime in both migration modes.
     Bench(bench::Arguments),
+    /// Everything at once, with invariants, for as long as you like.
+    Stress(stress::Arguments),
     /// Say what this kernel and its limits allow, with the fix for each limit.
     Doctor,
 }
@@ -33,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Stress(arguments) => stress::run(&arguments),
         Command::Doctor => doctor::run(),
     };
     match result {

@@ -21,7 +21,7 @@ mod bed;
 mod channels;
 #[cfg(feature = "gc")]
 mod collect;
-mod free;
+pub(super) mod free;
 mod malloc;
 mod net;
 mod parked;
