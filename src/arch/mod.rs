@@ -58,6 +58,14 @@ pub(crate) unsafe fn racy_load(address: usize) -> usize {
     unsafe { imp::racy_load(address) }
 }
 
+/// The same word, but the compiler does not know: it has the word in a register here, has done all that comes before, and takes the result for a new one. What it points to counts
+/// as read and written, and an address of a local as given away.
+#[inline(always)]
+pub(crate) fn opaque(word: usize) -> usize {
+    // Miri runs no assembly.
+    if cfg!(miri) { word } else { imp::opaque(word) }
+}
+
 /// Fetches the cache line of an address, which may be any.
 #[inline(always)]
 pub(crate) fn prefetch(address: usize) {

@@ -70,6 +70,14 @@ pub(super) unsafe fn racy_load(address: usize) -> usize {
 }
 
 #[inline(always)]
+pub(super) fn opaque(word: usize) -> usize {
+    let mut word = word;
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) word, options(nostack, preserves_flags)) };
+    word
+}
+
+#[inline(always)]
 pub(super) fn prefetch(address: usize) {
     // SAFETY: a hint; it faults at no address.
     unsafe { asm!("prefetcht0 [{0}]", in(reg) address, options(nostack, preserves_flags, readonly)) };

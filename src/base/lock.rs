@@ -16,17 +16,18 @@
 //! | rank | lock | held while taking |
 //! | --- | --- | --- |
 //! | `API` 0 | a context's children, a timer's function, where a descriptor is registered | `SOURCES`, `WAITERS` |
-//! | `RUNTIME` 1 | a runtime's lists of workers and threads | everything below |
-//! | `TIMERS` 2 | one worker's timer heap | nothing |
-//! | `JOIN` 3 | the waker of one join cell, those of one channel | `WAITERS` |
-//! | `SOURCES` 4 | the descriptors of one poller | `WAITERS` |
-//! | `WAITERS` 5 | the waiters of one channel, lock or descriptor | nothing |
-//! | `STACKS` 6 | the shared stack lists | `META` |
-//! | `META` 7 | the shared cell lists | the heap's |
-//! | `HEAP_RECORDS` 8 | the heap's thread records without a thread | the two below |
-//! | `HEAP_CENTRAL` 9 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
-//! | `HEAP_PAGES` 10 | the heap's page runs | nothing |
-//! | `WORLD` 11 | the list of threads | nothing |
+//! | `OBJECTS` 1 | weak pointers, destructors, clean-ups of collected objects | the heap's |
+//! | `RUNTIME` 2 | a runtime's lists of workers and threads | everything below |
+//! | `TIMERS` 3 | one worker's timer heap | nothing |
+//! | `JOIN` 4 | the waker of one join cell, those of one channel | `WAITERS` |
+//! | `SOURCES` 5 | the descriptors of one poller | `WAITERS` |
+//! | `WAITERS` 6 | the waiters of one channel, lock or descriptor | nothing |
+//! | `STACKS` 7 | the shared stack lists | `META` |
+//! | `META` 8 | the shared cell lists | the heap's |
+//! | `HEAP_RECORDS` 9 | the heap's thread records without a thread | the two below |
+//! | `HEAP_CENTRAL` 10 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
+//! | `HEAP_PAGES` 11 | the heap's page runs | nothing |
+//! | `WORLD` 12 | the list of threads | nothing |
 //!
 //! The crate's heap is the program's allocator, so what any of the upper locks guards may allocate under it: the heap's ranks are the last. Its
 //! locks are of another make ([`super::early_lock`]).
@@ -42,28 +43,31 @@ use std::ops::{Deref, DerefMut};
 pub(crate) enum Rank {
     /// A context's children, a timer's function, where a descriptor is registered.
     Api = 0,
+    /// Weak pointers, destructors, clean-ups of collected objects.
+    #[cfg_attr(any(loom, not(feature = "gc")), allow(dead_code))]
+    Objects = 1,
     /// A runtime's lists of workers and threads.
-    Runtime = 1,
+    Runtime = 2,
     /// One worker's timer heap.
-    Timers = 2,
+    Timers = 3,
     /// The waker of one join cell, those of one channel.
-    Join = 3,
+    Join = 4,
     /// The descriptors of one poller.
-    Sources = 4,
+    Sources = 5,
     /// The waiters of one channel, lock or descriptor.
-    Waiters = 5,
+    Waiters = 6,
     /// The shared stack lists.
-    Stacks = 6,
+    Stacks = 7,
     /// The shared cell lists.
-    Meta = 7,
+    Meta = 8,
     /// The heap's thread records without a thread.
-    HeapRecords = 8,
+    HeapRecords = 9,
     /// The heap's collected spans that no cache holds.
-    HeapCentral = 9,
+    HeapCentral = 10,
     /// The heap's page runs.
-    HeapPages = 10,
+    HeapPages = 11,
     /// The list of threads.
-    World = 11,
+    World = 12,
 }
 
 const FREE: u32 = 0;

@@ -17,9 +17,9 @@
 
 use std::ops::Range;
 
-use super::cycle::{Outcome, Workspace, follow, since};
+use super::cycle::{Outcome, Workspace, end_marking, follow, since};
 use super::mark::Marker;
-use super::{goroutines, roots};
+use super::{goroutines, reap, roots};
 use super::{scan, throttle};
 use crate::base::meta;
 use crate::heap::arena::Kind;
@@ -190,10 +190,10 @@ fn mark(
                     is_over = false;
                     return;
                 }
-                follow(marker, held);
+                follow(marker, &held.heap);
             }
             if is_over {
-                held.heap.end_marking();
+                end_marking(marker, held);
             }
         })
         .inspect_err(|_| throttle::end())?;
@@ -267,9 +267,10 @@ pub(super) fn while_stopped(
     let mut result = Ok(());
     segments::while_frozen(|| {
         let added = roots::hold();
+        let tables = reap::tables();
         let cells = meta::freeze();
         let heap: Frozen = frozen::freeze();
-        let mut held = scan::Held { added, cells, heap };
+        let mut held = scan::Held { added, tables, cells, heap };
         let start = clock::now_ns();
         match stop::stop() {
             Ok(world) => {

@@ -9,16 +9,19 @@
 //!   sweep
 //! ```
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::concurrent::while_stopped;
 use super::goroutines::Scanned;
 use super::mark::{Marked, Marker};
 use super::pile::Pile;
-use super::scan;
+use super::reap::Marking;
+use super::{finalizer, scan};
 use crate::heap::arena::Kind;
 use crate::heap::central::{self, Swept};
-use crate::heap::frozen;
+use crate::heap::frozen::{self, Frozen};
+use crate::heap::lookup;
 use crate::sys::clock;
 use crate::world::stop::StopError;
 
@@ -83,8 +86,8 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
         scan::all(&mut marker, held, world);
         roots = marker.marked.scanned;
         while !marker.drain(usize::MAX) {}
-        follow(&mut marker, held);
-        held.heap.end_marking();
+        follow(&mut marker, &held.heap);
+        end_marking(&mut marker, held);
     });
     outcome.roots = roots;
     outcome.marked = marker.marked;
@@ -95,6 +98,7 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
 
 /// Sweeps what was marked.
 pub(super) fn sweep(outcome: &mut Outcome) {
+    finalizer::after_cycle();
     let start = clock::now_ns();
     while central::sweep_some(SWEPT_AT_ONCE) {}
     outcome.swept = central::finish_sweep();
@@ -102,9 +106,9 @@ pub(super) fn sweep(outcome: &mut Outcome) {
 }
 
 /// The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.
-pub(super) fn follow(marker: &mut Marker, held: &scan::Held) {
+pub(super) fn follow(marker: &mut Marker, heap: &Frozen) {
     while marker.start_over() {
-        held.heap.for_each_span(Kind::CollectedScan, |span| {
+        heap.for_each_span(Kind::CollectedScan, |span| {
             let bytes = frozen::object_bytes(span);
             for object in frozen::marked(span) {
                 // SAFETY: an object of the heap, which is never unmapped.
@@ -112,5 +116,43 @@ pub(super) fn follow(marker: &mut Marker, held: &scan::Held) {
                 while !marker.drain(usize::MAX) {}
             }
         });
+    }
+}
+
+/// All that the program reaches is marked. Decides what becomes of the rest, which is free from here on.
+pub(super) fn end_marking(marker: &mut Marker, held: &mut scan::Held) {
+    held.tables.finish(&mut Reach { marker, heap: &held.heap });
+    held.heap.end_marking();
+}
+
+/// Marking once more, for what `reap` finds at the end.
+struct Reach<'a> {
+    marker: &'a mut Marker,
+    heap: &'a Frozen,
+}
+
+impl Reach<'_> {
+    fn scan(&mut self, range: Range<usize>) {
+        let mut is_lost = true;
+        while is_lost {
+            // SAFETY: an object of the heap, which is never unmapped, or a local.
+            unsafe { self.marker.scan(range.clone()) };
+            is_lost = self.marker.is_short_of_memory();
+            while !self.marker.drain(usize::MAX) {}
+            follow(self.marker, self.heap);
+        }
+    }
+}
+
+impl Marking for Reach<'_> {
+    fn mark(&mut self, object: usize) {
+        let word = &raw const object as usize;
+        self.scan(word..word + size_of::<usize>());
+    }
+
+    fn mark_referents(&mut self, object: usize) {
+        if let Some(found) = lookup::object(object) {
+            self.scan(found.start..found.start + found.bytes);
+        }
     }
 }

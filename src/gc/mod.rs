@@ -46,25 +46,37 @@
 //! | `GREENROUTINE_GC` | `backend=auto`, `uffd`, `stw` or `off`; `trace=1`: a line on standard error for each cycle; `check=poison`: freed objects are overwritten. Separated by commas |
 
 mod alloc;
+mod cleanup;
 mod collector;
 mod concurrent;
 mod config;
 mod cycle;
+mod drop;
+mod finalizer;
 mod goroutines;
 mod mark;
 mod pile;
 mod ptr;
+mod reap;
 pub mod roots;
 mod scan;
 mod slot;
 mod stats;
 mod throttle;
+mod unique;
+mod weak;
+mod weak_map;
 
+pub use cleanup::{Cleanup, on_collect};
 pub use collector::{PauseGuard, collect, pause_guard, set_memory_limit, set_percent};
+pub use drop::{GcDrop, Pinned};
 pub use ptr::Gc;
 pub use roots::Root;
 pub use slot::{Slot, SlotOption};
 pub use stats::{Backend, Pauses, Stats, stats};
+pub use unique::{Unique, unique};
+pub use weak::Weak;
+pub use weak_map::WeakMap;
 
 #[doc(hidden)]
 pub use crate::__gc_unsize as unsize;

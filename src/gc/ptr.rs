@@ -59,7 +59,7 @@ impl<T: ?Sized + RefUnwindSafe> UnwindSafe for Gc<T> {}
 impl<T: ?Sized + RefUnwindSafe> RefUnwindSafe for Gc<T> {}
 
 impl<T: 'static> Gc<T> {
-    /// Moves a value into the collected heap. A type with a destructor does not compile: see [`GcDrop`](super) for those.
+    /// Moves a value into the collected heap. A type with a destructor does not compile: see [`GcDrop`](super::GcDrop) for those.
     ///
     /// # Panics
     ///

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::goroutines::{self, Scanned};
 use super::mark::Marker;
-use super::roots;
+use super::{reap, roots};
 use crate::base::meta;
 use crate::heap::frozen::{self, Frozen};
 use crate::routine::roots::of_running;
@@ -18,6 +18,7 @@ const RED_ZONE: usize = 128;
 /// What keeps the roots from changing, but for the program itself: got before the world is stopped.
 pub(super) struct Held {
     pub(super) added: roots::Held,
+    pub(super) tables: reap::Held,
     pub(super) cells: meta::Frozen,
     pub(super) heap: Frozen,
 }

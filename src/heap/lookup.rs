@@ -37,7 +37,6 @@ impl Object {
     }
 
     /// Whether the object is marked.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for weak pointers"))]
     pub(crate) fn is_marked(&self) -> bool {
         self.span.side_word(self.slot.word).load(std::sync::atomic::Ordering::Relaxed) & self.slot.mask() != 0
     }

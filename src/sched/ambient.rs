@@ -44,9 +44,16 @@ pub(crate) fn current_core() -> io::Result<Arc<Core>> {
     }
 }
 
+static GLOBAL: OnceLock<Result<Arc<Core>, (io::ErrorKind, String)>> = OnceLock::new();
+
+/// The global runtime, if it was started.
+#[cfg_attr(not(feature = "gc"), allow(dead_code))]
+pub(crate) fn global_if_started() -> Option<&'static Arc<Core>> {
+    GLOBAL.get()?.as_ref().ok()
+}
+
 /// The global runtime, started by the first call with the settings of the environment. It never ends.
 pub(crate) fn global() -> io::Result<&'static Arc<Core>> {
-    static GLOBAL: OnceLock<Result<Arc<Core>, (io::ErrorKind, String)>> = OnceLock::new();
     GLOBAL
         .get_or_init(|| {
             Config::from_environment()
