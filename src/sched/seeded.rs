@@ -329,11 +329,15 @@ impl Worker {
         phase: &mut Phase,
         idle: bool,
     ) -> GoOn {
-        if idle && let Some(settled) = Self::settled(seeded) {
+        let due = self.shared.timers.next_deadline();
+        // What is due at this moment is before those who wait for the others to wait.
+        if idle
+            && due > clock::now_ns()
+            && let Some(settled) = Self::settled(seeded)
+        {
             self.ready_tail(settled);
             return GoOn::Yes;
         }
-        let due = self.shared.timers.next_deadline();
         if due != u64::MAX {
             seeded.state.lock().log(|log| {
                 let _ = write!(log, "time {:?}", std::time::Duration::from_nanos(due.saturating_sub(EPOCH)));
