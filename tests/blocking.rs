@@ -207,3 +207,29 @@ fn bounds_out_of_range_are_named() {
         assert!(error.contains(&threads.to_string()) && error.contains("32768"), "{error}");
     }
 }
+
+#[test]
+fn jobs_end_beside_workers_that_are_stuck_for_a_moment() {
+    // A spare that was woken for what the pool's threads made ready, and was not allowed to take it any more by then, told nobody else.
+    let rt = common::runtime(2, true);
+    let mut rng = common::Rng(1);
+    for _ in 0..60 {
+        rt.run(|| {
+            greenroutine::scope(|s| {
+                for _ in 0..1 + rng.below(3) {
+                    let busy = Duration::from_millis(1 + rng.below(25));
+                    s.go(move || {
+                        let start = greenroutine::time::now();
+                        while start.elapsed() < busy {
+                            std::hint::spin_loop();
+                        }
+                    });
+                }
+                for _ in 0..rng.below(40) {
+                    let wait = Duration::from_micros(rng.below(500));
+                    s.go(move || blocking(|| std::thread::sleep(wait)));
+                }
+            });
+        });
+    }
+}

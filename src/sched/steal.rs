@@ -111,7 +111,8 @@ impl Worker {
                     return found;
                 }
             } else if token {
-                self.core.idle.end_search();
+                // A spare that was woken for new work and may not take it any more.
+                self.pass_search_on();
             }
             token = false;
             if let Some(task) = self.own_work() {
@@ -125,14 +126,19 @@ impl Worker {
             if let Some(task) = self.own_work() {
                 if token {
                     // The work that we were woken for may be elsewhere.
-                    self.core.idle.end_search();
-                    fence::heavy();
-                    if self.sees_work() {
-                        self.core.wake_for_work();
-                    }
+                    self.pass_search_on();
                 }
                 return Some(task);
             }
+        }
+    }
+
+    /// Gives the searching token back without having searched. Whoever pushed work since it was taken has woken nobody because of it.
+    fn pass_search_on(&self) {
+        self.core.idle.end_search();
+        fence::heavy();
+        if self.sees_work() {
+            self.core.wake_for_work();
         }
     }
 
@@ -372,6 +378,10 @@ impl Worker {
         // Pairs with the light fence after a push to `fresh`; pushes to inbox and injector are SeqCst.
         fence::heavy();
         let stop = self.core.stop.load(Ordering::SeqCst);
+        if in_mask && !new_work && self.sees_work() {
+            // A spare that may not take it any more: it may have been searching when that was pushed, so that nobody was woken.
+            self.core.wake_for_work();
+        }
         let busy = stop
             || asleep != self.asleep(state::SLEEPING)
             || !shared.inbox.is_empty()
