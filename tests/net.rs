@@ -767,3 +767,46 @@ fn who_always_finds_something_lets_the_others_run() {
         neighbour.join().unwrap();
     });
 }
+
+/// A stream that goes from hand to hand is registered with one worker after the other; in between it is waited for from all sides.
+#[test]
+fn streams_go_from_hand_to_hand() {
+    on_goroutines(|| {
+        const HANDS: usize = 6;
+        const ROUNDS: usize = 60;
+        let (mut one, other) = connection();
+        let other = Arc::new(other);
+        let hands: Vec<_> = (0..HANDS).map(|_| channel::bounded::<usize>(0)).collect();
+        let holders: Vec<_> = (0..HANDS)
+            .map(|at| {
+                let (turn, next) = (hands[at].1.clone(), hands[(at + 1) % HANDS].0.clone());
+                let stream = other.clone();
+                go(move || {
+                    for n in &turn {
+                        // Some keep it for a while, so that it comes to them.
+                        for _ in 0..1 + n % 9 {
+                            let mut buf = [0];
+                            (&*stream).read_exact(&mut buf).unwrap();
+                            (&*stream).write_all(&buf).unwrap();
+                        }
+                        if n + 1 == ROUNDS || next.send(n + 1).is_err() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let (first, _) = hands[0].clone();
+        drop(hands);
+        first.send(0).unwrap();
+        drop(first);
+        let trips: usize = (0..ROUNDS).map(|n| 1 + n % 9).sum();
+        for n in 0..trips {
+            one.write_all(&[n as u8]).unwrap();
+            let mut buf = [0];
+            one.read_exact(&mut buf).unwrap();
+            assert_eq!(buf[0], n as u8);
+        }
+        holders.into_iter().for_each(|holder| holder.join().unwrap());
+    });
+}

@@ -216,6 +216,13 @@ impl Worker {
         self.shared.poller()
     }
 
+    /// The poller that descriptors of this worker's goroutines should be in (null: it is not made yet), if the goroutines belong to it for good.
+    #[inline]
+    pub(super) fn home_poller(&self) -> Option<*const Poller> {
+        let poller = self.shared.poller.get().map_or(std::ptr::null(), Arc::as_ptr);
+        (!self.free && self.shared.role != Role::Dedicated).then_some(poller)
+    }
+
     /// Takes what has become ready, without waiting.
     pub(super) fn poll_ready(&self) {
         if let Some(poller) = self.shared.poller.get() {

@@ -18,15 +18,19 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::poller::Poller;
 use super::waitq::{Outcome, WaitQueue};
-use super::{thread, timeout, worker};
+use super::worker::{self, Worker};
+use super::{thread, timeout};
 use crate::base::lock::{Lock, Rank};
 use crate::routine::{TaskRef, Wait, slot};
 use crate::sys::epoll::{self, Direction, Event};
 use crate::world::blocked;
+
+/// So many waits in a row on other workers, and the descriptor moves: two system calls.
+const STRANGERS: u32 = 4;
 
 /// Nothing is known to be used up, in `drained`.
 const UNKNOWN: u64 = u64::MAX;
@@ -43,6 +47,10 @@ pub(crate) struct Source {
     is_last: AtomicBool,
     /// `registration` is there. Set under its lock.
     is_registered: AtomicBool,
+    /// The poller it was registered with last: only compared.
+    at: AtomicPtr<Poller>,
+    /// How many waits in a row were on other workers than that poller's.
+    strangers: AtomicU32,
     registration: Lock<Option<Registration>>,
 }
 
@@ -65,6 +73,8 @@ impl Source {
             drained: AtomicU64::new(UNKNOWN),
             is_last: AtomicBool::new(false),
             is_registered: AtomicBool::new(false),
+            at: AtomicPtr::new(std::ptr::null_mut()),
+            strangers: AtomicU32::new(0),
             registration: Lock::new(Rank::Api, None),
         })
     }
@@ -114,10 +124,12 @@ impl Source {
                 Ok(Outcome::TimedOut)
             });
         };
+        // SAFETY: we run on the slot, and the reference ends here.
+        let worker = unsafe { worker::of_slot(slot) };
         if !self.is_registered.load(Ordering::Acquire) {
-            // SAFETY: we run on the slot, and the reference ends here.
-            let poller = unsafe { worker::of_slot(slot) }.poller()?;
-            self.register(fd, poller)?;
+            self.register(fd, worker.poller()?, false)?;
+        } else if self.should_move(worker) {
+            self.register(fd, worker.poller()?, true)?;
         }
         let edges = &self.edges[direction as usize];
         Ok(self.queue.wait(direction as usize, wait, deadline, std::ptr::null_mut(), |_| {
@@ -126,10 +138,34 @@ impl Source {
         }))
     }
 
-    fn register(self: &Arc<Self>, fd: BorrowedFd<'_>, poller: Arc<Poller>) -> io::Result<()> {
+    /// Whether goroutines of this worker alone wait for it now, while it is registered with another worker's poller: it was connected there, say, and then given away. Each event
+    /// would have that one wake this one.
+    #[inline]
+    fn should_move(&self, worker: &Worker) -> bool {
+        let Some(own) = worker.home_poller() else { return false };
+        if std::ptr::eq(self.at.load(Ordering::Relaxed), own) {
+            self.strangers.store(0, Ordering::Relaxed);
+            return false;
+        }
+        // A lost increment means one wait more.
+        let strangers = self.strangers.load(Ordering::Relaxed) + 1;
+        self.strangers.store(strangers, Ordering::Relaxed);
+        strangers >= STRANGERS
+    }
+
+    /// Registers the descriptor, if it is not registered or `moves`. If it is ready by then, that is an edge: nothing is lost in between.
+    #[cold]
+    fn register(self: &Arc<Self>, fd: BorrowedFd<'_>, poller: Arc<Poller>, moves: bool) -> io::Result<()> {
         let mut registration = self.registration.lock();
-        if registration.is_none() {
+        self.strangers.store(0, Ordering::Relaxed);
+        let stays = registration.as_ref().is_some_and(|at| !moves || Arc::ptr_eq(&at.poller, &poller));
+        if !stays {
+            if let Some(old) = registration.take() {
+                self.is_registered.store(false, Ordering::Release);
+                old.poller.remove(fd, old.token);
+            }
             let token = poller.add(fd, self)?;
+            self.at.store(Arc::as_ptr(&poller).cast_mut(), Ordering::Relaxed);
             *registration = Some(Registration { poller, token });
             // What was known was known without edges.
             self.drained.store(UNKNOWN, Ordering::Relaxed);
