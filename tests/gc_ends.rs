@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::{Counted, Rng, in_child, is_child, text};
+use common::{Counted, Rng, alone};
 use greenroutine::gc::{self, GcDrop, SlotOption, Unique, Weak, WeakMap};
 use greenroutine::sync::Mutex;
 use greenroutine::{Gc, channel, go};
@@ -36,15 +36,6 @@ fn collect_until(is_done: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_micros(100));
     }
     panic!("not done after 2000 cycles");
-}
-
-/// Runs a test in a process of its own.
-fn alone(name: &str, test: impl FnOnce()) {
-    if is_child(name) {
-        return test();
-    }
-    let output = in_child(name, |_| {});
-    assert!(output.status.success(), "{}", text(&output));
 }
 
 fn below(rng: &mut Rng, bound: usize) -> usize {

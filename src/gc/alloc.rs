@@ -20,6 +20,12 @@ fn is_number<T: 'static>() -> bool {
     this == TypeId::of::<u64>() || this == TypeId::of::<i64>() || this == TypeId::of::<f64>()
 }
 
+/// Whether memory for values of a type is read by the marker.
+#[inline(always)]
+pub(super) fn is_scanned<T: 'static>() -> bool {
+    may_refer::<T>() && !is_number::<T>()
+}
+
 /// Fails to compile for a type with a destructor.
 pub(super) const fn assert_no_destructor<T>() {
     assert!(
@@ -36,7 +42,7 @@ pub(super) fn array<T: 'static>(count: usize) -> &'static mut [MaybeUninit<T>] {
         NonNull::dangling()
     } else {
         let Ok(layout) = Layout::array::<T>(count) else { too_large::<T>(count) };
-        raw(layout, may_refer::<T>() && !is_number::<T>()).cast()
+        raw(layout, is_scanned::<T>()).cast()
     };
     // SAFETY: fresh memory for `count` values, which lives as long as it can be reached, and nobody else's yet; or values without size, which need none.
     unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), count) }

@@ -11,6 +11,7 @@ use crate::base::lock::{Lock, Rank};
 use crate::go;
 use crate::routine::unwind;
 use crate::sched::ambient;
+use crate::sync;
 
 struct Queue {
     /// Boxed: a queue leaves what it has given out in its memory, and what is there would be kept alive.
@@ -24,7 +25,11 @@ static QUEUE: Lock<Queue> = Lock::new(Rank::Api, Queue { jobs: VecDeque::new(), 
 
 /// Has the finalizer do what the cycle that has just ended left to do. On the collector's thread, before the next cycle.
 pub(super) fn after_cycle() {
-    submit(reap::take_due());
+    let mut due = reap::take_due();
+    if sync::count_collection() {
+        due.push(Due::Pools);
+    }
+    submit(due);
 }
 
 fn submit(due: Vec<Due>) {
@@ -73,7 +78,7 @@ fn serve() {
 fn run(job: Due) {
     let what = match &job {
         Due::Destructor(_, destructor) => destructor.name,
-        Due::Call(_) => "",
+        Due::Call(_) | Due::Pools => "",
     };
     let result = panic::catch_unwind(AssertUnwindSafe(|| match job {
         Due::Destructor(object, destructor) => {
@@ -81,6 +86,7 @@ fn run(job: Due) {
             unsafe { (destructor.run)(object) };
         }
         Due::Call(call) => call(),
+        Due::Pools => sync::pools_catch_up(),
     }));
     // Those that end a goroutine by themselves end only the destructor.
     if let Err(payload) = result

@@ -47,6 +47,7 @@
 
 mod alloc;
 mod cleanup;
+mod collections;
 mod collector;
 mod concurrent;
 mod config;
@@ -68,6 +69,7 @@ mod weak;
 mod weak_map;
 
 pub use cleanup::{Cleanup, on_collect};
+pub use collections::{BTreeEntry, BTreeMap, Entry, HashMap, HashSet, String, Vec, VecDeque};
 pub use collector::{PauseGuard, collect, pause_guard, set_memory_limit, set_percent};
 pub use drop::{GcDrop, Pinned};
 pub use ptr::Gc;

@@ -117,6 +117,8 @@ pub(super) enum Due {
     Destructor(usize, Destructor),
     /// Call.
     Call(Call),
+    /// Have the pools drop what is to be dropped.
+    Pools,
 }
 
 /// See the file's documentation.

@@ -84,3 +84,13 @@ pub(crate) fn place() -> usize {
         None => arch::stack_pointer() >> 20,
     }
 }
+
+/// A small number that tells apart those that run at the same time: a worker's index, or about where a plain thread has its stack.
+#[inline(always)]
+pub(crate) fn place_index() -> usize {
+    match slot::current() {
+        // SAFETY: we run on the slot, and the reference ends here.
+        Some(slot) => unsafe { worker::of_slot(slot) }.shared.index,
+        None => arch::stack_pointer() >> 20,
+    }
+}

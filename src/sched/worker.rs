@@ -136,7 +136,7 @@ pub(crate) unsafe fn of_slot<'a>(slot: SlotRef) -> &'a Worker {
 
 /// The calling thread's name as a holder of locks: its worker's, if it runs a goroutine.
 #[inline(always)]
-pub(super) fn me() -> Me {
+pub(crate) fn me() -> Me {
     match slot::current() {
         // SAFETY: we run on the slot, and the reference ends here.
         Some(slot) => Arc::as_ptr(&unsafe { of_slot(slot) }.shared).cast_mut().cast(),

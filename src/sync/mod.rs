@@ -18,6 +18,7 @@
 //! | `once`, `once_cell`, `lazy` | [`Once`], [`OnceCell`], [`Lazy`]: what is done once |
 //! | `barrier` | [`Barrier`]: waiting for each other |
 //! | `wait_group`, `err_group` | [`WaitGroup`], [`ErrGroup`]: waiting for goroutines, and for the first error |
+//! | `pool` | [`Pool`]: values to be used again |
 //! | `single_flight` | [`SingleFlight`]: one computation for all that ask at the same time |
 
 mod barrier;
@@ -27,6 +28,7 @@ mod lazy;
 mod mutex;
 mod once;
 mod once_cell;
+mod pool;
 pub(crate) mod raw;
 mod rwlock;
 mod semaphore;
@@ -40,6 +42,9 @@ pub use lazy::Lazy;
 pub use mutex::{MappedMutexGuard, Mutex, MutexGuard};
 pub use once::Once;
 pub use once_cell::OnceCell;
+pub use pool::Pool;
+#[cfg_attr(not(feature = "gc"), allow(unused_imports, reason = "for the collector"))]
+pub(crate) use pool::{catch_up as pools_catch_up, count_collection};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphoreGuard};
 pub use single_flight::SingleFlight;

@@ -186,6 +186,15 @@ pub(crate) fn in_child(name: &str, prepare: impl FnOnce(&mut Command)) -> Output
     command.output().expect("the child starts")
 }
 
+/// Runs a test in a process of its own.
+pub(crate) fn alone(name: &str, test: impl FnOnce()) {
+    if is_child(name) {
+        return test();
+    }
+    let output = in_child(name, |_| {});
+    assert!(output.status.success(), "{}", text(&output));
+}
+
 /// As [`in_child`], through a shell that first runs `setup` (such as `ulimit -v 1000000`).
 pub(crate) fn in_child_after(name: &str, setup: &str) -> Output {
     let exe = std::env::current_exe().expect("this binary");

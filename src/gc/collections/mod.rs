@@ -1,0 +1,27 @@
+//! Collections whose storage is collected: they have no destructor, so that they may lie in a [`Gc`](crate::Gc), in cycles too. Their elements must have none either, which is checked when the program is compiled.
+//!
+//! Named and made like std's. What they outgrow is freed by the sweep.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `storage` | the collected heap as an allocator |
+//! | `vec` | [`Vec`] |
+//! | `deque` | [`VecDeque`]: a vector with room on both sides |
+//! | `string` | [`String`]: a vector of bytes |
+//! | `hash_map`, `hash_set` | [`HashMap`], [`HashSet`]: hashbrown's table |
+//! | `tree` | [`BTreeMap`]: sorted blocks |
+
+mod deque;
+mod hash_map;
+mod hash_set;
+mod storage;
+mod string;
+mod tree;
+mod vec;
+
+pub use deque::VecDeque;
+pub use hash_map::{Entry, HashMap};
+pub use hash_set::HashSet;
+pub use string::String;
+pub use tree::{BTreeEntry, BTreeMap};
+pub use vec::Vec;
