@@ -16,19 +16,24 @@
 //! | `parked` | a million goroutines that wait |
 //! | `malloc` | the crate's heap against other allocators |
 //! | `report` | figures as a table or as JSON |
+//! | `compare` | figures beside those of an earlier run |
+//! | `page` | figures as a page with drawings |
 
 mod bed;
 mod channels;
 #[cfg(feature = "gc")]
 mod collect;
+mod compare;
 pub(super) mod free;
 mod malloc;
 mod net;
+mod page;
 mod parked;
 mod report;
 mod workloads;
 
 use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -188,6 +193,12 @@ pub(super) struct Arguments {
     /// Threads that run goroutines; default: the processors that this process may use
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Print the figures beside those of FILE, which `bench --json` has printed
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    compare: Option<PathBuf>,
+    /// Write a page with drawings, index.html, into DIR; measures some workloads with 1 to N workers as well
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Run this part of one workload in this process
     #[arg(long, hide = true)]
     part: Option<usize>,
@@ -233,6 +244,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
     if let Some(part) = arguments.part {
         return run_part(arguments, &chosen, part);
     }
+    let before = arguments.compare.as_deref().map(compare::read).transpose()?;
     // Before any child does, and once.
     bed(arguments, Mode::Home).runtime()?;
     let modes = arguments.mode.list();
@@ -244,7 +256,8 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
         for &mode in modes {
             for part in 0..workload.parts.len() {
                 bar.set_message(format!("{} ({mode})", workload.name));
-                if let Err(error) = run_child(arguments, workload, mode, part, &mut report) {
+                if let Err(error) = run_child(arguments, workload, mode, part, arguments.workers, &mut report)
+                {
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         return Err(error);
                     }
@@ -256,6 +269,14 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
     }
     bar.finish_and_clear();
     report.finish(arguments.quick)?;
+    if let Some(before) = before {
+        compare::print(&before, report.figures())?;
+    }
+    if let Some(folder) = &arguments.report {
+        let scaled = scale(arguments, modes)?;
+        let path = page::write(folder, report.figures(), &scaled, arguments.quick)?;
+        eprintln!("{}", path.display());
+    }
     let allocators = malloc::chosen(&arguments.workloads);
     if !allocators.is_empty() {
         let bar = progress_bar(malloc::measurements(&allocators, arguments.quick), arguments.json);
@@ -268,6 +289,28 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
 
 fn bed(arguments: &Arguments, mode: Mode) -> Bed {
     Bed { mode, quick: arguments.quick, workers: arguments.workers }
+}
+
+/// Measures those workloads that more workers could do faster with one worker, two, four, and so on.
+fn scale(arguments: &Arguments, modes: &[Mode]) -> io::Result<Vec<page::Scaled>> {
+    const SCALED: &[&str] = &["spawnbatch", "skynet", "forkjoin", "mutex", "mpmc"];
+    let most =
+        arguments.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let mut steps: Vec<usize> =
+        std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < most).collect();
+    steps.push(most);
+    let mut out = Vec::new();
+    for workload in WORKLOADS.iter().filter(|workload| SCALED.contains(&workload.name)) {
+        for &mode in modes {
+            for &workers in &steps {
+                let mut report = Report::new(false, &[mode]);
+                run_child(arguments, workload, mode, 0, Some(workers), &mut report)?;
+                let figure = report.figures().first().cloned();
+                out.extend(figure.map(|figure| page::Scaled { workers, figure }));
+            }
+        }
+    }
+    Ok(out)
 }
 
 /// In the child: one part of one workload, in one mode.
@@ -291,6 +334,7 @@ fn run_child(
     workload: &Workload,
     mode: Mode,
     part: usize,
+    workers: Option<usize>,
     report: &mut Report,
 ) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
@@ -298,7 +342,7 @@ fn run_child(
     if arguments.quick {
         command.arg("--quick");
     }
-    if let Some(workers) = arguments.workers {
+    if let Some(workers) = workers {
         command.args(["--workers", &workers.to_string()]);
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;

@@ -33,7 +33,7 @@ impl Figure {
 pub(super) struct Report {
     json: bool,
     modes: Vec<Mode>,
-    /// For the table; empty with `json`.
+    /// For the table, and for comparing.
     figures: Vec<Figure>,
 }
 
@@ -44,14 +44,19 @@ impl Report {
 
     /// Takes a figure; JSON is printed at once.
     pub(super) fn add(&mut self, figure: Figure) -> io::Result<()> {
-        if !self.json {
-            self.figures.push(figure);
-            return Ok(());
+        if self.json {
+            let mut out = io::stdout().lock();
+            serde_json::to_writer(&mut out, &figure)?;
+            writeln!(out)?;
+            out.flush()?;
         }
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, &figure)?;
-        writeln!(out)?;
-        out.flush()
+        self.figures.push(figure);
+        Ok(())
+    }
+
+    /// All figures until now.
+    pub(super) fn figures(&self) -> &[Figure] {
+        &self.figures
     }
 
     /// Prints the table, unless the figures were printed already.
@@ -106,7 +111,7 @@ impl Report {
 }
 
 /// Three digits that matter, or all before the point.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let decimals = if value.abs() < 100.0 { 1 } else { 0 };
     format!("{value:.decimals$}")
 }
