@@ -564,3 +564,32 @@ fn interned_values_that_nobody_has_are_forgotten() {
     let weak = make();
     collect_until(|| weak.iter().filter(|weak| weak.upgrade().is_some()).count() < FEW);
 }
+
+#[test]
+fn cycles_of_destructors_are_reported_and_nothing_else() {
+    alone("cycles_of_destructors_are_reported_and_nothing_else", || {
+        #[inline(never)]
+        fn chain(log: &Arc<Mutex<Vec<usize>>>) {
+            let edges: Edges = (0..20).map(|at| [(at < 19).then_some(at + 1), None, None]).collect();
+            graph(&edges, log);
+        }
+        #[inline(never)]
+        fn rings(log: &Arc<Mutex<Vec<usize>>>) {
+            for _ in 0..MANY / 2 {
+                graph(&vec![[Some(1), None, None], [Some(0), None, None]], log);
+            }
+        }
+        let log = Arc::default();
+        chain(&log);
+        clear_stack();
+        assert_eq!(gc::leaks(), []);
+        let kept = GcDrop::new(Counted(counter()));
+        rings(&log);
+        let leaks = gc::leaks();
+        let [gc::Leak::Destructors { types }] = &leaks[..] else { panic!("{leaks:?}") };
+        assert!(types.len() > MANY - 2 * FEW && types.len() <= MANY, "{}", types.len());
+        assert!(types.iter().all(|name| *name == std::any::type_name::<Vertex>()));
+        assert!(leaks[0].to_string().contains("Vertex"), "{}", leaks[0]);
+        assert!(kept.with(|counted| read(&counted.0) == 0));
+    });
+}

@@ -133,7 +133,7 @@ pub(super) struct Tables {
     entries: ByAddress<(Hidden, Hidden), Hidden>,
     /// Whether anything is due.
     is_due: bool,
-    /// Whether the last cycle had doomed objects and not one of them was due: all that wait refer to each other in cycles, or are referred to from there.
+    /// Whether in the last cycle no destructor was due: all that wait refer to each other in cycles, or are referred to from there.
     is_stuck: bool,
 }
 
@@ -222,12 +222,11 @@ impl Tables {
         self.entries.keys().filter(|(of, _)| *of == map).count()
     }
 
-    #[expect(dead_code, reason = "for the report of leaks")]
-    /// The types of the objects that wait for each other for ever; nothing as long as others go before them.
+    /// The types of the objects that waited for each other in the last cycle and will do so for ever; none if others went before them, so that nobody can say.
     pub(super) fn stuck(&self) -> Option<Vec<&'static str>> {
         let waiting = self.doomed.iter().filter(|doomed| doomed.fate == Fate::Waits);
         let names: Vec<_> = waiting.map(|doomed| doomed.destructor.name).collect();
-        (self.is_stuck || names.is_empty()).then_some(names)
+        self.is_stuck.then_some(names)
     }
 
     /// See the file's documentation. With the world stopped, on the collector's thread, which holds the heap's locks: nothing here may allocate or free.
@@ -258,7 +257,7 @@ impl Tables {
                 waiting -= 1;
             }
         }
-        self.is_stuck = waiting == all && all > 0;
+        self.is_stuck = waiting == all;
         self.is_due |= waiting != all;
         self.clear_weak();
         for cleanup in self.cleanups.values_mut().filter(|cleanup| !cleanup.object.is_marked()) {
