@@ -147,6 +147,9 @@ fn start() {
             let mut state = STATE.lock();
             (state.percent, state.limit) = (config.percent, config.limit);
             (state.backend, state.why) = (backend, why);
+            if config.poison {
+                central::poison_freed();
+            }
             state.pauses = Some(Pauses::new());
             state.set_next();
         }

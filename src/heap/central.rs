@@ -18,7 +18,7 @@ use super::class::{self, BINS};
 use super::large;
 use super::owner::Exhausted;
 use super::pages::{self, Wanted};
-use super::span::{self, Span};
+use super::span::{self, Slot, Span};
 use crate::base::early_lock::{EarlyLock, EarlyLocked};
 use crate::base::lock::Rank;
 
@@ -48,6 +48,10 @@ static LISTS: EarlyLock<Lists> = EarlyLock::new(
 
 /// Whether new objects are born marked. Written while the world is stopped.
 static IS_MARKING: AtomicBool = AtomicBool::new(false);
+/// Whether what is freed is overwritten.
+static POISONS: AtomicBool = AtomicBool::new(false);
+/// What freed objects hold then.
+const POISON: u8 = 0xDB;
 /// Bytes of collected slots handed to caches, and of large objects, since the start of the process.
 static HANDED_OUT: AtomicUsize = AtomicUsize::new(0);
 
@@ -82,6 +86,11 @@ pub(super) fn is_marking() -> bool {
 /// From now on, or no longer, new objects are born marked. The world is stopped.
 pub(super) fn set_marking(is_marking: bool) {
     IS_MARKING.store(is_marking, Ordering::Relaxed);
+}
+
+/// From now on what is freed is overwritten, for tests: an object that was freed too early is seen.
+pub(crate) fn poison_freed() {
+    POISONS.store(true, Ordering::Relaxed);
 }
 
 /// Bytes handed out since the start of the process.
@@ -222,6 +231,9 @@ fn sweep_span(kind: Kind, span: &'static Span, swept: &mut Swept) -> Option<usiz
         } else {
             swept.freed += 1;
             swept.spans += 1;
+            if POISONS.load(Ordering::Relaxed) {
+                poison(span.start(), span.bytes());
+            }
             large::release(span);
         }
         return None;
@@ -229,6 +241,9 @@ fn sweep_span(kind: Kind, span: &'static Span, swept: &mut Swept) -> Option<usiz
     let class = span.class() as usize;
     let slots = class::slots(class);
     let before = slots - span.free_slots();
+    if POISONS.load(Ordering::Relaxed) {
+        poison_dead(span, class);
+    }
     let live = span.free_unmarked(class);
     swept.live += live;
     swept.live_bytes += live * class::SIZES[class] as usize;
@@ -240,6 +255,23 @@ fn sweep_span(kind: Kind, span: &'static Span, swept: &mut Swept) -> Option<usiz
         return None;
     }
     (live < slots).then_some(class * 2 + usize::from(kind == Kind::CollectedNoscan))
+}
+
+#[cold]
+fn poison_dead(span: &'static Span, class: usize) {
+    let size = class::SIZES[class] as usize;
+    for index in 0..class::slots(class) {
+        let slot = Slot::new(index);
+        let alive = span.free_word(slot.word) | span.side_word(slot.word).load(Ordering::Relaxed);
+        if alive & slot.mask() == 0 {
+            poison(span.start() + index * size, size);
+        }
+    }
+}
+
+fn poison(start: usize, bytes: usize) {
+    // SAFETY: an object of the heap that nobody can reach: this is the sweep.
+    unsafe { (start as *mut u8).write_bytes(POISON, bytes) };
 }
 
 /// For `registry`, before a fork.
