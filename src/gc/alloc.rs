@@ -65,7 +65,7 @@ fn again(shape: Shape, layout: Layout, refusal: Refusal) -> NonNull<u8> {
         Refusal::NotInCharge if collector::may_leak() => return leak(layout),
         Refusal::NotInCharge => refusal,
         Refusal::Exhausted => {
-            collector::collect();
+            collector::collect_for_memory();
             match collected::alloc(shape, false, collector::after_slow_path) {
                 Ok(object) => return object,
                 Err(refusal) => refusal,

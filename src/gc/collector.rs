@@ -6,8 +6,8 @@
 //! **Pace.** After a cycle with `live` bytes of objects alive and `roots` bytes read to find them, the next one begins when `(live + roots) * percent / 100` bytes have been allocated, and not before
 //! 16 MiB times the same, less what was allocated while the last one ran: Go's rule (runtime/mgcpacer.go), with ordinary Rust memory that has to be read counted among the roots.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use super::concurrent::{self, Barrier, Failure};
@@ -21,8 +21,8 @@ use crate::heap::{self, InCharge};
 use crate::sched::stall::Ours;
 use crate::sync::{Condvar, Mutex};
 use crate::sys::{clock, futex};
-use crate::world;
 use crate::world::stop::{self, StopError};
+use crate::world::{self, blocked};
 
 /// The least that is allocated between two cycles at 100 percent. Go has 4 MiB; a heap that small is marked in less time than a cycle's two stops and its arming take.
 const LEAST: usize = 16 << 20;
@@ -36,13 +36,14 @@ static NEXT: AtomicUsize = AtomicUsize::new(LEAST);
 /// Whether a cycle is under way, and what may be handed out before allocation waits for its end.
 static IS_RUNNING: AtomicBool = AtomicBool::new(false);
 static MOST: AtomicUsize = AtomicUsize::new(NEVER);
+/// Whether nothing is collected.
+static IS_OFF: AtomicBool = AtomicBool::new(false);
+/// How long an allocation without memory waits before it asks again.
+const RETRY_NS: u64 = 10_000_000;
 /// How long allocation was slowed down, in nanoseconds.
 static DELAYED_NS: AtomicU64 = AtomicU64::new(0);
 /// Guards that forbid cycles.
 static PAUSED: AtomicUsize = AtomicUsize::new(0);
-/// Whether there is a thread.
-static IS_STARTED: AtomicBool = AtomicBool::new(false);
-
 /// What those who ask and the thread tell each other.
 struct State {
     /// Cycles that have begun, and those that have ended, sweep included.
@@ -58,39 +59,29 @@ struct State {
     /// Bytes handed out when the last cycle ended, and while it ran.
     handed_out: usize,
     during: usize,
-    pauses: Option<Pauses>,
+    pauses: Pauses,
     mark_time: Duration,
-    assist_time: Duration,
     sweep_time: Duration,
 }
 
-static STATE: Mutex<State> = Mutex::new(State {
-    begun: 0,
-    ended: 0,
-    wanted: 0,
-    percent: Some(100),
-    limit: None,
-    backend: Backend::Off,
-    why: String::new(),
-    last: Outcome {
-        marked: super::mark::Marked { objects: 0, bytes: 0, scanned: 0, stacks: 0 },
-        swept: central::Swept { live: 0, live_bytes: 0, freed: 0, spans: 0 },
-        roots: 0,
-        in_use: 0,
-        pauses: Vec::new(),
-        mark_time: Duration::ZERO,
-        sweep_time: Duration::ZERO,
-        broken: None,
-    },
-    handed_out: 0,
-    during: 0,
-    pauses: None,
-    mark_time: Duration::ZERO,
-    assist_time: Duration::ZERO,
-    sweep_time: Duration::ZERO,
-});
-/// A cycle has ended.
-static ENDED: Condvar = Condvar::new();
+/// All that is of one process: the child of a fork has no collector's thread, and may find locks held by threads that it does not have.
+struct Shared {
+    state: Mutex<State>,
+    /// A cycle has ended.
+    ended: Condvar,
+    /// How many have ended: the futex of threads that must not park.
+    cycles: AtomicU32,
+}
+
+/// By the number of forks that lie between the first process and this one. In the last nothing is collected.
+static GENERATIONS: [OnceLock<Shared>; 8] = [const { OnceLock::new() }; 8];
+
+/// This process's, with its thread started.
+fn shared() -> &'static Shared {
+    let last = GENERATIONS.len() - 1;
+    let generation = (world::forks() as usize).min(last);
+    GENERATIONS[generation].get_or_init(|| start(generation == last))
+}
 
 /// The environment's settings.
 fn config() -> &'static Config {
@@ -101,9 +92,7 @@ fn config() -> &'static Config {
 /// After an allocation's slow path.
 #[cold]
 pub(super) fn after_slow_path() {
-    if !IS_STARTED.load(Ordering::Acquire) {
-        start();
-    }
+    shared();
     let delayed = throttle::pass();
     if delayed > 0 {
         DELAYED_NS.fetch_add(delayed, Ordering::Relaxed);
@@ -117,17 +106,36 @@ pub(super) fn after_slow_path() {
     }
 }
 
-/// The program allocates faster than the collector marks: it waits until that is done.
+/// The program allocates faster than the collector marks: the thread waits until that is done. It does not park: whoever allocates may hold a lock that is bound to the thread.
 #[cold]
 #[inline(never)]
 fn wait_for_the_cycle() {
     let start = clock::now_ns();
-    let mut state = STATE.lock();
-    let number = state.begun;
-    while state.ended < number && IS_RUNNING.load(Ordering::SeqCst) {
-        ENDED.wait(&mut state);
+    let cycles = &shared().cycles;
+    let seen = cycles.load(Ordering::SeqCst);
+    while IS_RUNNING.load(Ordering::SeqCst) && cycles.load(Ordering::SeqCst) == seen {
+        blocked::wait(cycles, seen, u64::MAX);
     }
-    state.assist_time += Duration::from_nanos(clock::now_ns().saturating_sub(start));
+    DELAYED_NS.fetch_add(clock::now_ns().saturating_sub(start), Ordering::Relaxed);
+}
+
+/// Runs a cycle for an allocation that found no memory. The thread waits.
+#[cold]
+pub(super) fn collect_for_memory() {
+    let cycles = &shared().cycles;
+    let seen = cycles.load(Ordering::SeqCst);
+    NEXT.store(0, Ordering::Relaxed);
+    request();
+    if is_off() {
+        return;
+    }
+    // One that is under way may have passed by what is free now: the one after it has not.
+    while cycles.load(Ordering::SeqCst).wrapping_sub(seen) < 2 && PAUSED.load(Ordering::SeqCst) == 0 {
+        let now = cycles.load(Ordering::SeqCst);
+        NEXT.store(0, Ordering::Relaxed);
+        request();
+        blocked::wait(cycles, now, clock::now_ns() + RETRY_NS);
+    }
 }
 
 /// Wakes the thread.
@@ -137,35 +145,52 @@ fn request() {
     }
 }
 
-/// Starts the thread, once.
-fn start() {
-    static START: Once = Once::new();
-    START.call_once(|| {
-        let config = config();
-        let (backend, why, barrier) = choose(config);
-        {
-            let mut state = STATE.lock();
-            (state.percent, state.limit) = (config.percent, config.limit);
-            (state.backend, state.why) = (backend, why);
-            if config.poison {
-                central::poison_freed();
-            }
-            state.pauses = Some(Pauses::new());
-            state.set_next();
+/// Reads the environment and starts the thread.
+fn start(is_last: bool) -> Shared {
+    let config = config();
+    // Of a parent, if there was one.
+    WANTED.store(0, Ordering::SeqCst);
+    IS_RUNNING.store(false, Ordering::SeqCst);
+    if config.poison {
+        central::poison_freed();
+    }
+    let (mut backend, mut why, barrier) = choose(config);
+    if is_last {
+        (backend, why) =
+            (Backend::Off, format!("this process is the {}th in a row of forks", GENERATIONS.len() - 1));
+    }
+    IS_OFF.store(backend == Backend::Off, Ordering::SeqCst);
+    if backend != Backend::Off {
+        let thread =
+            std::thread::Builder::new().name(String::from("greenroutine-gc")).spawn(move || serve(barrier));
+        if let Err(error) = thread {
+            (backend, why) = (Backend::Off, format!("the collector's thread could not be started: {error}"));
+            IS_OFF.store(true, Ordering::SeqCst);
+            eprintln!("greenroutine: gc: nothing is collected: {why}");
         }
-        if backend != Backend::Off {
-            let thread = std::thread::Builder::new()
-                .name(String::from("greenroutine-gc"))
-                .spawn(move || serve(barrier));
-            if let Err(error) = thread {
-                let mut state = STATE.lock();
-                state.backend = Backend::Off;
-                state.why = format!("the collector's thread could not be started: {error}");
-                eprintln!("greenroutine: gc: nothing is collected: {}", state.why);
-            }
-        }
-        IS_STARTED.store(true, Ordering::Release);
-    });
+    }
+    let mut state = State {
+        begun: 0,
+        ended: 0,
+        wanted: 0,
+        percent: config.percent,
+        limit: config.limit,
+        backend,
+        why,
+        last: Outcome::default(),
+        handed_out: central::handed_out(),
+        during: 0,
+        pauses: Pauses::new(),
+        mark_time: Duration::ZERO,
+        sweep_time: Duration::ZERO,
+    };
+    state.set_next();
+    Shared { state: Mutex::new(state), ended: Condvar::new(), cycles: AtomicU32::new(0) }
+}
+
+/// Whether nothing is collected.
+fn is_off() -> bool {
+    IS_OFF.load(Ordering::SeqCst)
 }
 
 /// Which way is used, and why not a better one.
@@ -236,7 +261,7 @@ fn mark(barrier: &mut Option<Barrier>, space: &mut Workspace) -> Result<Outcome,
     if let Some(error) = broken {
         // From now on without it.
         *barrier = None;
-        let mut state = STATE.lock();
+        let mut state = shared().state.lock();
         state.backend = Backend::Stw;
         state.why = format!("the kernel no longer tells what was written: {error}");
         eprintln!("greenroutine: gc: {}", state.why);
@@ -245,8 +270,9 @@ fn mark(barrier: &mut Option<Barrier>, space: &mut Workspace) -> Result<Outcome,
 }
 
 fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
+    let shared = shared();
     let number = {
-        let mut state = STATE.lock();
+        let mut state = shared.state.lock();
         let is_due = central::handed_out() >= NEXT.load(Ordering::Relaxed);
         if !is_due && state.wanted <= state.begun {
             return;
@@ -260,8 +286,8 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
         cycle::sweep(&mut outcome);
         outcome
     });
+    let mut state = shared.state.lock();
     IS_RUNNING.store(false, Ordering::SeqCst);
-    let mut state = STATE.lock();
     state.during = central::handed_out() - before;
     match result {
         Ok(outcome) => state.take_in(outcome, number),
@@ -275,7 +301,9 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
     state.ended = number;
     let is_wanted = state.wanted > state.begun;
     drop(state);
-    ENDED.notify_all();
+    shared.cycles.fetch_add(1, Ordering::SeqCst);
+    futex::wake(&shared.cycles, i32::MAX);
+    shared.ended.notify_all();
     if is_wanted {
         request();
     }
@@ -283,9 +311,7 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
 
 impl State {
     fn take_in(&mut self, outcome: Outcome, number: u64) {
-        if let Some(pauses) = &mut self.pauses {
-            outcome.pauses.iter().for_each(|pause| pauses.add(*pause));
-        }
+        outcome.pauses.iter().for_each(|pause| self.pauses.add(*pause));
         self.mark_time += outcome.mark_time;
         self.sweep_time += outcome.sweep_time;
         self.handed_out = central::handed_out();
@@ -357,10 +383,8 @@ impl State {
 /// assert!(gc::stats().cycles >= 1);
 /// ```
 pub fn collect() {
-    if !IS_STARTED.load(Ordering::Acquire) {
-        start();
-    }
-    let mut state = STATE.lock();
+    let shared = shared();
+    let mut state = shared.state.lock();
     if state.backend == Backend::Off || PAUSED.load(Ordering::SeqCst) > 0 {
         return;
     }
@@ -369,17 +393,15 @@ pub fn collect() {
     state.wanted = state.wanted.max(number);
     request();
     while state.ended < number && PAUSED.load(Ordering::SeqCst) == 0 {
-        ENDED.wait(&mut state);
+        shared.ended.wait(&mut state);
     }
 }
 
 /// Sets how much may be allocated between two cycles, in percent of what the last one has read and found alive: `Some(100)`, the default, lets the collected heap double. `None`: no cycle begins by
 /// itself, only at the memory limit and for [`collect`]. Returns the old value. Go's `SetGCPercent`.
 pub fn set_percent(percent: Option<u32>) -> Option<u32> {
-    if !IS_STARTED.load(Ordering::Acquire) {
-        start();
-    }
-    let mut state = STATE.lock();
+    let shared = shared();
+    let mut state = shared.state.lock();
     let old = std::mem::replace(&mut state.percent, percent);
     state.set_next();
     old
@@ -388,10 +410,8 @@ pub fn set_percent(percent: Option<u32>) -> Option<u32> {
 /// Sets a soft limit on the memory of the whole heap, ordinary Rust allocations included, in bytes: near it cycles begin more often than [`set_percent`] asks for, and with percent `None`
 /// only there. Returns the old value. Go's `SetMemoryLimit`.
 pub fn set_memory_limit(limit: Option<usize>) -> Option<usize> {
-    if !IS_STARTED.load(Ordering::Acquire) {
-        start();
-    }
-    let mut state = STATE.lock();
+    let shared = shared();
+    let mut state = shared.state.lock();
     let old = std::mem::replace(&mut state.limit, limit);
     state.set_next();
     old
@@ -416,12 +436,13 @@ pub struct PauseGuard(());
 /// drop(guard);
 /// ```
 pub fn pause_guard() -> PauseGuard {
+    let shared = shared();
     PAUSED.fetch_add(1, Ordering::SeqCst);
-    let mut state = STATE.lock();
+    let mut state = shared.state.lock();
     // Who waits for a cycle that does not begin any more goes on; one that is under way is waited for.
-    ENDED.notify_all();
+    shared.ended.notify_all();
     while state.begun > state.ended {
-        ENDED.wait(&mut state);
+        shared.ended.wait(&mut state);
     }
     PauseGuard(())
 }
@@ -435,10 +456,8 @@ impl Drop for PauseGuard {
 }
 
 pub(super) fn stats() -> Stats {
-    if !IS_STARTED.load(Ordering::Acquire) {
-        start();
-    }
-    let state = STATE.lock();
+    let shared = shared();
+    let state = shared.state.lock();
     let handed_out = central::handed_out();
     let next = NEXT.load(Ordering::Relaxed);
     let live = state.last.marked.bytes + (handed_out - state.handed_out);
@@ -452,9 +471,9 @@ pub(super) fn stats() -> Stats {
         heap_goal: (next != NEVER).then(|| state.last.marked.bytes + (next - state.handed_out)),
         roots: state.last.roots,
         stacks: state.last.marked.stacks,
-        pauses: state.pauses.clone().unwrap_or_else(Pauses::new),
+        pauses: state.pauses.clone(),
         mark_time: state.mark_time,
-        assist_time: state.assist_time + Duration::from_nanos(DELAYED_NS.load(Ordering::Relaxed)),
+        assist_time: Duration::from_nanos(DELAYED_NS.load(Ordering::Relaxed)),
         sweep_time: state.sweep_time,
     }
 }

@@ -34,4 +34,4 @@ pub(crate) mod stop;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use record::{Record, after_fork_in_child, exempt, register, unregister};
+pub(crate) use record::{Record, after_fork_in_child, exempt, forks, register, unregister};

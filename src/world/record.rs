@@ -121,8 +121,18 @@ pub(crate) fn exempt() -> bool {
     mine.is_some()
 }
 
+/// Forks between the first process and this one.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// How many forks lie between the first process and this one.
+#[inline]
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
 /// In the child of a fork, which has one thread, with a number of its own.
 pub(crate) fn after_fork_in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
     let mine = mine();
     for record in all().filter(|record| record.tid() != 0) {
         match mine {
