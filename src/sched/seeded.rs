@@ -227,7 +227,9 @@ impl Worker {
         loop {
             self.collect(&mut ready, phase);
             if ready.is_empty() || yields > PATIENCE {
-                let in_flight = self.core.live() != begun - ended;
+                // Read once: the main goroutine may be spawned at this moment.
+                let live = self.core.live();
+                let in_flight = live == 0 || live != begun - ended;
                 match self.go_on(seeded, in_flight, &mut yields, &mut phase, ready.is_empty()) {
                     GoOn::Yes => {}
                     GoOn::Sleep => match self.sleep() {
@@ -350,7 +352,7 @@ impl Worker {
         if !idle && *yields < LIVELOCK {
             return GoOn::Yes;
         }
-        if idle && (in_flight || self.core.live() == 0) {
+        if idle && in_flight {
             return GoOn::Sleep;
         }
         let what = if idle {
