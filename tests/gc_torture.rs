@@ -246,11 +246,14 @@ impl Actor {
     fn in_a_scope(&mut self, a: usize) {
         let first = std::mem::replace(&mut self.places[a], Place::Nowhere).take();
         let mut slots = [None; 2];
+        // Long enough for a cycle to have scanned the parent before, and to end before the parent goes on.
+        let (before, after) = (self.random.below(60), self.random.below(60));
         greenroutine::scope(|scope| {
             let slots = &mut slots;
             scope.go(move || {
-                yield_now();
+                (0..before).for_each(|_| yield_now());
                 slots[1] = first;
+                (0..after).for_each(|_| yield_now());
             });
         });
         match slots[1] {
