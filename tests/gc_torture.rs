@@ -403,7 +403,13 @@ fn torture(what: &str, seed: u64, steps: u64) {
             actor.check();
         }
     };
-    if what == "threads" {
+    if what == "scopes" {
+        common::runtime(2, false).run(|| {
+            let parents: Vec<_> =
+                (0..4).map(|number| go(move || scopes(seed ^ number, steps / 100))).collect();
+            parents.into_iter().for_each(|parent| parent.join().expect("no panic"));
+        });
+    } else if what == "threads" {
         let threads: Vec<_> = (1..=actors).map(|number| std::thread::spawn(body(number, true))).collect();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     } else {
@@ -417,6 +423,46 @@ fn torture(what: &str, seed: u64, steps: u64) {
     }
     done.store(true, Ordering::SeqCst);
     collector.join().expect("no panic");
+}
+
+/// Children put the only pointer to an object into the frame of a parent that has waited for whole cycles, at any moment of a cycle, and end cycles later.
+fn scopes(seed: u64, rounds: u64) {
+    let mut random = Random(seed);
+    let cycles = |count: u64| {
+        let end = gc::stats().cycles + count;
+        while gc::stats().cycles < end {
+            yield_now();
+        }
+    };
+    for round in 0..rounds as usize {
+        let mut slot = None;
+        let delay = random.below(100_000);
+        greenroutine::scope(|scope| {
+            let slot = &mut slot;
+            scope.go(move || {
+                // Older than the cycle in which it moves, and nowhere else.
+                let mut mine = Some(make(round));
+                cycles(1);
+                (0..delay).for_each(|_| std::hint::spin_loop());
+                hand_over(&mut mine, slot);
+                cycles(2);
+            });
+        });
+        let gc: Gc<[usize; 2]> = slot.expect("written");
+        assert_eq!(*gc, [round, round ^ KEY], "what a child has written");
+    }
+
+    #[inline(never)]
+    fn make(round: usize) -> Gc<[usize; 2]> {
+        Gc::new([round, round ^ KEY])
+    }
+
+    #[inline(never)]
+    fn hand_over(from: &mut Option<Gc<[usize; 2]>>, to: &mut Option<Gc<[usize; 2]>>) {
+        *to = from.take();
+        // What is left of it below in this stack is written over.
+        std::hint::black_box([0_usize; 64]);
+    }
 }
 
 struct Sendable<F>(F);
@@ -472,6 +518,11 @@ fn goroutines_with_the_world_stopped() {
 #[test]
 fn goroutines_beside_the_collector() {
     in_a_process("home", "auto");
+}
+
+#[test]
+fn frames_that_children_write_to() {
+    in_a_process("scopes", "auto");
 }
 
 #[test]
