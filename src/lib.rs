@@ -66,6 +66,14 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![allow(rustdoc::private_intra_doc_links, reason = "the walk above leads into the source on purpose")]
 #![cfg_attr(loom, allow(dead_code, reason = "the models use a part"))]
+#![cfg_attr(
+    not(feature = "gc"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what the collector stands on is part of heap, world and routine; without it a part of that is idle"
+    )
+)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("greenroutine runs on Linux");

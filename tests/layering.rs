@@ -40,8 +40,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
-            "diag", "sync", "channel", "moment", "go", "sched", "routine", "stack", "timer", "heap", "base",
-            "sys", "arch",
+            "diag", "gc", "sync", "channel", "moment", "go", "sched", "routine", "stack", "timer", "heap",
+            "base", "sys", "arch",
         ],
     ),
     ("testing", &["runtime", "diag", "go", "moment", "sched", "base", "sys"]),

@@ -16,7 +16,7 @@ use crate::arch;
 ///
 /// The destructor runs once nobody reaches the value, some time after the cycle that has noticed, on the finalizer's goroutine (or thread), which is why `T` must be `Send`; not at the end of the program. It runs before those
 /// of the values that it refers to, so it may use them. Values with destructors that refer to each other in a cycle have no such order: they are kept, and
-/// reported by [`leaks`](super::leaks). To break a cycle make one of its pointers one to a value of its own without destructor, or take it out before.
+/// reported by [`leaks`](super::leaks()). To break a cycle make one of its pointers one to a value of its own without destructor, or take it out before.
 ///
 /// What the value owns in ordinary memory (the elements of a `Vec`) is not collected before the value: a `GcDrop` in there that leads back to its owner keeps both for ever, like a cycle of `Arc`s.
 ///

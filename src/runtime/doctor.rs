@@ -57,6 +57,8 @@ pub fn doctor() -> Vec<Finding> {
         }
     }
     out.push(heap());
+    #[cfg(feature = "gc")]
+    out.push(collector());
     if let (Some(max), Some(used)) = (limits.max_map_count, limits.maps_used) {
         out.push(fine("mappings", format!("{used} of vm.max_map_count = {max} in use")));
     }
@@ -95,6 +97,23 @@ pub fn doctor() -> Vec<Finding> {
 }
 
 /// The program's memory: whose it is, and how much there can be.
+/// How garbage is collected here, and why not better.
+#[cfg(feature = "gc")]
+fn collector() -> Finding {
+    use crate::gc::{self, Backend};
+    const SUBJECT: &str = "collector";
+    let stats = gc::stats();
+    match stats.backend {
+        Backend::Uffd => fine(SUBJECT, format!("uffd: beside the program; {}", stats.why)),
+        Backend::Stw => limit(
+            SUBJECT,
+            format!("stw: the program stands still while objects are marked; {}", stats.why),
+            String::from("use Linux 6.7 or later, and let the container's seccomp profile allow userfaultfd"),
+        ),
+        Backend::Off => limit(SUBJECT, format!("off: {}", stats.why), String::from("remove what that names")),
+    }
+}
+
 fn heap() -> Finding {
     const SUBJECT: &str = "heap";
     const SIXTEENTH: usize = 16;
