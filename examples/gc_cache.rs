@@ -64,7 +64,7 @@ fn requests(cache: &Cache, seed: u64) {
             last.before.store(Some(entry));
             entry.before.store(Some(last));
         }
-        last = if key % 8 == 0 { None } else { Some(entry) };
+        last = if key.is_multiple_of(8) { None } else { Some(entry) };
     }
 }
 
