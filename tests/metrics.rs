@@ -111,3 +111,17 @@ fn the_text_is_prometheus() {
     );
     assert!(text.contains("greenroutine_timer_latency_seconds_count"), "{text}");
 }
+
+#[test]
+#[cfg(feature = "gc")]
+fn the_collector_is_among_the_figures() {
+    use greenroutine::{Gc, gc};
+    let before = greenroutine::run(current::metrics);
+    let kept = Gc::new([7_usize; 4]);
+    gc::collect();
+    let after = greenroutine::run(current::metrics);
+    assert!(after.gc_cycles > before.gc_cycles && after.gc_pauses > before.gc_pauses);
+    assert!(after.gc_pause_max <= after.gc_pause_total && after.gc_heap_live >= 32);
+    assert!(after.prometheus().contains("greenroutine_gc_cycles_total"));
+    assert_eq!(*kept, [7; 4]);
+}

@@ -54,6 +54,21 @@ pub struct Metrics {
     pub stacks_reserved: usize,
     /// How often a stack has grown, in all runtimes together.
     pub stacks_grown: u64,
+    /// Cycles of the collector, of the whole process. 0 until somebody has allocated a [`Gc`](crate::gc::Gc).
+    #[cfg(feature = "gc")]
+    pub gc_cycles: u64,
+    /// Bytes of collected objects that the last cycle has found alive, and of those made since.
+    #[cfg(feature = "gc")]
+    pub gc_heap_live: usize,
+    /// How often the collector has stopped the world, for how long in all, and for how long at most.
+    #[cfg(feature = "gc")]
+    pub gc_pauses: u64,
+    /// See `gc_pauses`.
+    #[cfg(feature = "gc")]
+    pub gc_pause_total: std::time::Duration,
+    /// See `gc_pauses`.
+    #[cfg(feature = "gc")]
+    pub gc_pause_max: std::time::Duration,
 }
 
 /// Figures of one worker.
@@ -87,6 +102,8 @@ pub struct WorkerMetrics {
 /// Reads the figures.
 pub(crate) fn metrics(core: &Core) -> Metrics {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    #[cfg(feature = "gc")]
+    let collector = crate::gc::figures();
     let workers: Vec<_> = core
         .workers()
         .map(|worker| WorkerMetrics {
@@ -126,6 +143,16 @@ pub(crate) fn metrics(core: &Core) -> Metrics {
         stacks_cold: stacks.cold,
         stacks_reserved: stacks.reserved,
         stacks_grown: arena::grown(),
+        #[cfg(feature = "gc")]
+        gc_cycles: collector.cycles,
+        #[cfg(feature = "gc")]
+        gc_heap_live: collector.heap_live,
+        #[cfg(feature = "gc")]
+        gc_pauses: collector.pauses,
+        #[cfg(feature = "gc")]
+        gc_pause_total: collector.pause_total,
+        #[cfg(feature = "gc")]
+        gc_pause_max: collector.pause_max,
     }
 }
 

@@ -35,6 +35,22 @@ const RUNTIME: &[Row<Metrics>] = &[
     }),
     ("stacks_reserved_bytes", Kind::Gauge, "Address space of all stacks.", |m| m.stacks_reserved as u64),
     ("stacks_grown_total", Kind::Counter, "Times a stack has grown.", |m| m.stacks_grown),
+    #[cfg(feature = "gc")]
+    ("gc_cycles_total", Kind::Counter, "Cycles of the collector.", |m| m.gc_cycles),
+    #[cfg(feature = "gc")]
+    ("gc_heap_live_bytes", Kind::Gauge, "Collected objects alive, and made since.", |m| {
+        m.gc_heap_live as u64
+    }),
+    #[cfg(feature = "gc")]
+    ("gc_pauses_total", Kind::Counter, "Times the world was stopped.", |m| m.gc_pauses),
+    #[cfg(feature = "gc")]
+    ("gc_pause_nanoseconds_total", Kind::Counter, "Time the world was stopped.", |m| {
+        m.gc_pause_total.as_nanos() as u64
+    }),
+    #[cfg(feature = "gc")]
+    ("gc_pause_nanoseconds_max", Kind::Gauge, "The longest stop of the world.", |m| {
+        m.gc_pause_max.as_nanos() as u64
+    }),
 ];
 
 const WORKER: &[Row<WorkerMetrics>] = &[

@@ -71,6 +71,7 @@ mod weak_map;
 
 pub use cleanup::{Cleanup, on_collect};
 pub use collections::{BTreeEntry, BTreeMap, Entry, HashMap, HashSet, String, Vec, VecDeque};
+pub(crate) use collector::figures;
 pub use collector::{PauseGuard, collect, pause_guard, set_memory_limit, set_percent};
 pub use drop::{GcDrop, Pinned};
 pub use leaks::{Leak, leaks};
