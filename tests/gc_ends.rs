@@ -54,10 +54,6 @@ fn cleared_garbage() -> Vec<Weak<usize>> {
     panic!("100 times garbage was kept");
 }
 
-fn below(rng: &mut Rng, bound: usize) -> usize {
-    rng.below(bound as u64) as usize
-}
-
 fn counter() -> Arc<AtomicUsize> {
     Arc::default()
 }
@@ -118,14 +114,14 @@ fn a_weak_pointer_that_is_upgraded_while_cycles_run_gives_the_value_or_nothing()
                 let mut weak: Vec<_> = strong.iter().map(|gc| Gc::downgrade(*gc)).collect();
                 let mut next = 64;
                 while !stop.load(Ordering::Relaxed) {
-                    let place = below(&mut rng, 64);
+                    let place = rng.index(64);
                     strong[place] = make(next);
                     weak.push(Gc::downgrade(strong[place]));
                     next += 1;
-                    let looked = below(&mut rng, weak.len());
+                    let looked = rng.index(weak.len());
                     if let Some(node) = weak[looked].upgrade() {
                         assert_eq!((node.check, node.number), (looked ^ 0x5555, looked));
-                        strong[below(&mut rng, 64)] = node;
+                        strong[rng.index(64)] = node;
                     }
                     if weak.len() > 100_000 {
                         return;
@@ -376,13 +372,9 @@ fn destructors_of_random_graphs_run_from_referrers_to_referents_and_not_in_cycle
             .map(|from| {
                 [(); 3].map(|()| {
                     // Mostly to later ones, few of them, and now and then a cycle.
-                    let is_back = below(&mut rng, 100) == 0;
-                    let to = if is_back {
-                        below(&mut rng, VERTICES)
-                    } else {
-                        from + 1 + below(&mut rng, VERTICES)
-                    };
-                    (below(&mut rng, 3) == 0 && to < VERTICES).then_some(to)
+                    let is_back = rng.index(100) == 0;
+                    let to = if is_back { rng.index(VERTICES) } else { from + 1 + rng.index(VERTICES) };
+                    (rng.index(3) == 0 && to < VERTICES).then_some(to)
                 })
             })
             .collect();

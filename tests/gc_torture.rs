@@ -8,11 +8,11 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::{Rng, in_child, is_child, text};
 use greenroutine::channel::{self, Receiver, Sender};
 use greenroutine::gc::{self, SlotOption};
 use greenroutine::sync::Mutex;
@@ -30,23 +30,6 @@ struct Node {
     check: usize,
     links: [SlotOption<Node>; LINKS],
     tail: Option<Gc<[usize]>>,
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound
-    }
 }
 
 /// What a node should be: the same by numbers.
@@ -72,19 +55,19 @@ enum Place {
 }
 
 impl Place {
-    fn new(gc: Gc<Node>, random: &mut Random) -> Self {
-        match random.below(10) {
+    fn new(gc: Gc<Node>, random: &mut Rng) -> Self {
+        match random.index(10) {
             0 => Self::Local(gc),
             1 => Self::Boxed(Box::new(gc)),
             2 => Self::Vector({
-                let mut vector = vec![None; random.below(60)];
+                let mut vector = vec![None; random.index(60)];
                 vector.push(Some(gc));
                 vector
             }),
             3 => Self::Counted(Rc::new(RefCell::new(gc))),
             4 => Self::Locked(Arc::new(std::sync::Mutex::new(gc))),
             5 => Self::Ours(Box::new(Mutex::new(gc))),
-            6 => Self::Map([(random.below(100), gc)].into()),
+            6 => Self::Map([(random.index(100), gc)].into()),
             7 => {
                 let (sender, receiver) = channel::bounded(2);
                 sender.send(gc).expect("open");
@@ -93,7 +76,7 @@ impl Place {
             8 => Self::Closure(Box::new(move || gc)),
             _ => {
                 let mut wide = Box::new([None; 40]);
-                wide[random.below(40)] = Some(gc);
+                wide[random.index(40)] = Some(gc);
                 Self::Wide(wide)
             }
         }
@@ -127,7 +110,7 @@ std::thread_local!(static LOCAL: Cell<Option<Gc<Node>>> = const { Cell::new(None
 
 /// One goroutine or thread with its graph.
 struct Actor {
-    random: Random,
+    random: Rng,
     places: Vec<Place>,
     /// The ids of the nodes that `places` hold.
     roots: Vec<Option<usize>>,
@@ -139,7 +122,7 @@ struct Actor {
 impl Actor {
     fn new(number: usize, seed: u64, is_thread: bool) -> Self {
         Self {
-            random: Random(seed ^ (number as u64).wrapping_mul(0xA24B_AED4_963E_E407)),
+            random: Rng(seed ^ (number as u64).wrapping_mul(0xA24B_AED4_963E_E407)),
             places: (0..NODES).map(|_| Place::Nowhere).collect(),
             roots: vec![None; NODES],
             shadow: HashMap::new(),
@@ -152,7 +135,7 @@ impl Actor {
     fn node(&mut self, links: [Option<Gc<Node>>; LINKS]) -> Gc<Node> {
         let id = self.next_id;
         self.next_id += 1;
-        let length = self.random.below(8) * self.random.below(8) * self.random.below(60);
+        let length = self.random.index(8) * self.random.index(8) * self.random.index(60);
         let tail = (length > 0).then(|| Gc::<[usize]>::from_fn(length, |index| id ^ index));
         self.shadow.insert(id, Shadow { id, links: links.map(|link| link.map(|gc| gc.id)) });
         Gc::new(Node { id, check: id ^ KEY, links: links.map(SlotOption::new), tail })
@@ -171,24 +154,24 @@ impl Actor {
     }
 
     fn step(&mut self, parcels: &(Sender<Parcel>, Receiver<Parcel>)) {
-        let (a, b) = (self.random.below(NODES), self.random.below(NODES));
-        match self.random.below(24) {
+        let (a, b) = (self.random.index(NODES), self.random.index(NODES));
+        match self.random.index(24) {
             0..8 => {
                 let links = [self.get(a), self.get(b), None];
                 let gc = self.node(links);
-                let at = self.random.below(NODES);
+                let at = self.random.index(NODES);
                 self.put(at, gc);
             }
             8..13 => {
                 if let (Some(from), Some(to)) = (self.get(a), self.get(b)) {
-                    let link = self.random.below(LINKS);
+                    let link = self.random.index(LINKS);
                     from.links[link].store(Some(to));
                     self.shadow.get_mut(&from.id).expect("a node of this actor").links[link] = Some(to.id);
                 }
             }
             13..15 => {
                 if let Some(from) = self.get(a) {
-                    let link = self.random.below(LINKS);
+                    let link = self.random.index(LINKS);
                     from.links[link].store(None);
                     self.shadow.get_mut(&from.id).expect("a node of this actor").links[link] = None;
                 }
@@ -203,7 +186,7 @@ impl Actor {
             21 => self.exchange(a, parcels),
             22 => self.unwinding(a),
             _ => {
-                if self.random.below(8) == 0 {
+                if self.random.index(8) == 0 {
                     self.check();
                 }
             }
@@ -235,7 +218,7 @@ impl Actor {
             yield_now();
             gc
         });
-        if self.random.below(2) == 0 {
+        if self.random.index(2) == 0 {
             yield_now();
         }
         let back = handle.join().expect("no panic");
@@ -247,7 +230,7 @@ impl Actor {
         let first = std::mem::replace(&mut self.places[a], Place::Nowhere).take();
         let mut slots = [None; 2];
         // Long enough for a cycle to have scanned the parent before, and to end before the parent goes on.
-        let (before, after) = (self.random.below(60), self.random.below(60));
+        let (before, after) = (self.random.index(60), self.random.index(60));
         greenroutine::scope(|scope| {
             let slots = &mut slots;
             scope.go(move || {
@@ -276,7 +259,7 @@ impl Actor {
         if let Ok(parcel) = parcels.1.try_recv() {
             assert_eq!(parcel.root.id, parcel.root_id);
             self.shadow.extend(parcel.shadow);
-            let at = self.random.below(NODES);
+            let at = self.random.index(NODES);
             self.put(at, parcel.root);
         }
     }
@@ -381,10 +364,10 @@ fn torture(what: &str, seed: u64, steps: u64) {
     let collector = {
         let done = done.clone();
         std::thread::spawn(move || {
-            let mut random = Random(seed);
+            let mut random = Rng(seed);
             while !done.load(Ordering::SeqCst) {
                 gc::collect();
-                for _ in 0..random.below(100) {
+                for _ in 0..random.index(100) {
                     std::thread::yield_now();
                 }
             }
@@ -415,9 +398,9 @@ fn torture(what: &str, seed: u64, steps: u64) {
     } else {
         // Rc and the like stay on one worker in home mode; in free mode the actors keep them across waits, which that mode forbids, but nothing of theirs is bound to a thread.
         let runtime = common::runtime(3, what == "free");
-        let bodies: Vec<_> = (1..=actors).map(|number| Sendable(body(number, false))).collect();
+        let bodies: Vec<_> = (1..=actors).map(|number| body(number, false)).collect();
         runtime.run(|| {
-            let handles: Vec<_> = bodies.into_iter().map(|body| go(move || body.run())).collect();
+            let handles: Vec<_> = bodies.into_iter().map(|body| go(body)).collect();
             handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
         });
     }
@@ -427,7 +410,7 @@ fn torture(what: &str, seed: u64, steps: u64) {
 
 /// Children put the only pointer to an object into the frame of a parent that has waited for whole cycles, at any moment of a cycle, and end cycles later.
 fn scopes(seed: u64, rounds: u64) {
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let cycles = |count: u64| {
         let end = gc::stats().cycles + count;
         while gc::stats().cycles < end {
@@ -436,7 +419,7 @@ fn scopes(seed: u64, rounds: u64) {
     };
     for round in 0..rounds as usize {
         let mut slot = None;
-        let delay = random.below(100_000);
+        let delay = random.index(100_000);
         greenroutine::scope(|scope| {
             let slot = &mut slot;
             scope.go(move || {
@@ -465,38 +448,37 @@ fn scopes(seed: u64, rounds: u64) {
     }
 }
 
-struct Sendable<F>(F);
-
-impl<F: FnOnce()> Sendable<F> {
-    fn run(self) {
-        (self.0)();
-    }
-}
+const CHILD: &str = "torture_child";
 
 #[test]
 fn torture_child() {
-    let Ok(what) = std::env::var("GREENROUTINE_TORTURE_WHAT") else { return };
-    torture(&what, variable("GREENROUTINE_TORTURE_SEED", 1), variable("GREENROUTINE_TORTURE_STEPS", 20_000));
+    if is_child(CHILD) {
+        let what = std::env::var("GREENROUTINE_TORTURE_WHAT").expect("set by the parent");
+        torture(
+            &what,
+            variable("GREENROUTINE_TORTURE_SEED", 1),
+            variable("GREENROUTINE_TORTURE_STEPS", 20_000),
+        );
+    }
 }
 
 fn in_a_process(what: &str, backend: &str) {
     let steps = variable("GREENROUTINE_TORTURE_STEPS", 3_000);
     let seed =
         variable("GREENROUTINE_TORTURE_SEED", 0x5EED ^ what.len() as u64 ^ ((backend.len() as u64) << 8));
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .args(["torture_child", "--exact", "--nocapture", "--test-threads=1"])
-        .env("GREENROUTINE_TORTURE_WHAT", what)
-        .env("GREENROUTINE_TORTURE_SEED", seed.to_string())
-        .env("GREENROUTINE_TORTURE_STEPS", steps.to_string())
-        .env("GREENROUTINE_GC", format!("backend={backend},check=poison"))
-        .output()
-        .expect("the process starts");
+    let gc = format!("backend={backend},check=poison");
+    let output = in_child(CHILD, |command| {
+        command
+            .env("GREENROUTINE_TORTURE_WHAT", what)
+            .env("GREENROUTINE_TORTURE_SEED", seed.to_string())
+            .env("GREENROUTINE_TORTURE_STEPS", steps.to_string())
+            .env("GREENROUTINE_GC", &gc);
+    });
     assert!(
         output.status.success(),
-        "GREENROUTINE_TORTURE_WHAT={what} GREENROUTINE_TORTURE_SEED={seed} GREENROUTINE_TORTURE_STEPS={steps} GREENROUTINE_GC=backend={backend},check=poison: {}\n{}\n{}",
+        "{what}: GREENROUTINE_TORTURE_SEED={seed} GREENROUTINE_TORTURE_STEPS={steps} GREENROUTINE_GC={gc}: {}\n{}",
         output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
+        text(&output)
     );
 }
 
@@ -537,30 +519,28 @@ fn migrating_goroutines_beside_the_collector() {
 
 #[test]
 fn the_oracle_sees_what_is_freed_too_early() {
+    const NAME: &str = "the_oracle_sees_what_is_freed_too_early";
     // A node that only a number knows is dead, and its memory is overwritten: so a marker that misses a place would show.
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let Ok(_) = std::env::var("GREENROUTINE_TORTURE_DEAD") else {
-        let output = Command::new(std::env::current_exe().expect("this program"))
-            .args(["the_oracle_sees_what_is_freed_too_early", "--exact", "--test-threads=1"])
-            .env("GREENROUTINE_TORTURE_DEAD", "1")
-            .env("GREENROUTINE_GC", "backend=stw,check=poison")
-            .output()
-            .expect("the process starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        return;
-    };
     #[inline(never)]
     fn hidden() -> Vec<usize> {
         // Inverted: no pointer that the collector knows.
         (0..1000).map(|id| !(Gc::as_ptr(Gc::new([id, id ^ KEY])) as usize)).collect()
     }
+    if !is_child(NAME) {
+        let output = in_child(NAME, |command| {
+            command.env("GREENROUTINE_GC", "backend=stw,check=poison");
+        });
+        assert!(output.status.success(), "{}", text(&output));
+        return;
+    }
     let hidden = hidden();
     gc::collect();
-    for (id, address) in hidden.into_iter().enumerate() {
+    let is_overwritten = |(id, address): (usize, usize)| {
         let words = (!address) as *const [usize; 2];
         // SAFETY: memory of the heap stays mapped; what it holds now is the question.
         let words = unsafe { words.read_volatile() };
-        COUNT.fetch_add(usize::from(words != [id, id ^ KEY]), Ordering::Relaxed);
-    }
-    assert!(COUNT.load(Ordering::Relaxed) > 900, "{COUNT:?} of 1000 were overwritten");
+        words != [id, id ^ KEY]
+    };
+    let count = hidden.into_iter().enumerate().filter(|node| is_overwritten(*node)).count();
+    assert!(count > 900, "{count} of 1000 were overwritten");
 }

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{in_child, in_child_after, is_child, runtime, text, wait_until};
+use common::{in_child, in_child_after, is_child, runtime, switches, text, wait_until};
 use greenroutine::{Runtime, go, task, yield_now};
 
 #[test]
@@ -180,21 +180,6 @@ fn an_idle_runtime_uses_no_cpu() {
         });
         // One that waits for good does not keep the runtime awake.
         let parked = rt.go(task::park);
-        let switches = || -> u64 {
-            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-            tasks
-                .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
-                .filter(|status| status.lines().next().unwrap().contains("greenroutine"))
-                .flat_map(|status| {
-                    let counts: Vec<u64> = status
-                        .lines()
-                        .filter(|line| line.contains("ctxt_switches"))
-                        .map(|line| line.split_whitespace().last().unwrap().parse().unwrap())
-                        .collect();
-                    counts
-                })
-                .sum()
-        };
         // Until trimming is through nothing is said; then no thread of the runtime runs, ever.
         let mut quiet = 0;
         let mut last = switches();

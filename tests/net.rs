@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{
-    Counted, LONG, Rng, in_child, in_child_after, is_child, ms, on_all, on_goroutines, par, runtime, text,
-    wait_for_waiters, wait_until,
+    Counted, LONG, Rng, in_child, in_child_after, is_child, ms, on_all, on_goroutines, par, runtime,
+    switches, text, wait_for_waiters, wait_until,
 };
 use greenroutine::net::{Shutdown, TcpListener, TcpStream, UdpSocket, UnixStream};
 use greenroutine::time::{self, Instant};
@@ -642,21 +642,6 @@ fn an_idle_server_uses_no_cpu() {
                 })
                 .collect()
         });
-        let switches = || -> u64 {
-            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-            tasks
-                .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
-                .filter(|status| status.lines().next().unwrap().contains("greenroutine"))
-                .flat_map(|status| {
-                    let counts: Vec<u64> = status
-                        .lines()
-                        .filter(|line| line.contains("ctxt_switches"))
-                        .map(|line| line.split_whitespace().last().unwrap().parse().unwrap())
-                        .collect();
-                    counts
-                })
-                .sum()
-        };
         let (mut quiet, mut last) = (0, switches());
         while quiet < 5 {
             std::thread::sleep(ms(300));

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::histogram::{BUCKETS, Histogram, top};
+use crate::base::histogram::{self, BITS, BUCKETS, Histogram, top};
 
 /// How often something took how long. Kept in buckets a quarter of a doubling wide, so percentiles are right to within 19%.
 #[derive(Clone)]
@@ -49,23 +49,15 @@ impl Distribution {
 
     /// What `percent` of them do not exceed; zero if nothing was counted.
     pub fn percentile(&self, percent: f64) -> Duration {
-        let count = self.count();
-        let rank = ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count.max(1));
-        let mut below = 0;
-        for (bucket, counted) in self.counts.iter().enumerate() {
-            below += counted;
-            if below >= rank {
-                return Duration::from_nanos(top(bucket));
-            }
-        }
-        Duration::ZERO
+        let bucket = histogram::percentile(&self.counts[..], percent);
+        bucket.map_or(Duration::ZERO, |bucket| Duration::from_nanos(top::<BITS>(bucket)))
     }
 
     /// Bounds, each four times the one before, and how many do not exceed them: from a microsecond to a minute.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         (10..=36).step_by(2).map(|power| {
             let bound = (1_u64 << power) - 1;
-            let within = self.counts.iter().enumerate().filter(|(bucket, _)| top(*bucket) <= bound);
+            let within = self.counts.iter().enumerate().filter(|(bucket, _)| top::<BITS>(*bucket) <= bound);
             (Duration::from_nanos(bound), within.map(|(_, count)| count).sum())
         })
     }

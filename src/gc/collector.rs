@@ -44,6 +44,7 @@ const RETRY_NS: u64 = 10_000_000;
 static DELAYED_NS: AtomicU64 = AtomicU64::new(0);
 /// Guards that forbid cycles.
 static PAUSED: AtomicUsize = AtomicUsize::new(0);
+
 /// What those who ask and the thread tell each other.
 struct State {
     /// Cycles that have begun, and those that have ended, sweep included.
@@ -123,12 +124,10 @@ fn wait_for_the_cycle() {
 #[cold]
 pub(super) fn collect_for_memory() {
     let cycles = &shared().cycles;
-    let seen = cycles.load(Ordering::SeqCst);
-    NEXT.store(0, Ordering::Relaxed);
-    request();
     if is_off() {
         return;
     }
+    let seen = cycles.load(Ordering::SeqCst);
     // One that is under way may have passed by what is free now: the one after it has not.
     while cycles.load(Ordering::SeqCst).wrapping_sub(seen) < 2 && PAUSED.load(Ordering::SeqCst) == 0 {
         let now = cycles.load(Ordering::SeqCst);

@@ -17,16 +17,14 @@
 
 use std::ops::Range;
 
-use super::cycle::{Outcome, Workspace, end_marking, follow, since};
+use super::cycle::{Outcome, Workspace, end_marking, follow, since, while_stopped};
 use super::mark::Marker;
-use super::{goroutines, reap, roots};
-use super::{scan, throttle};
-use crate::base::meta;
+use super::{goroutines, scan, throttle};
 use crate::heap::arena::Kind;
-use crate::heap::frozen::{self, Frozen};
+use crate::heap::frozen;
 use crate::sys::uffd::{Rearm, Watch};
-use crate::sys::{OsError, clock, segments};
-use crate::world::stop::{self, StopError};
+use crate::sys::{OsError, clock};
+use crate::world::stop::StopError;
 
 /// The memory that is watched.
 const WATCHED: [Kind; 2] = [Kind::ManualScan, Kind::CollectedScan];
@@ -166,7 +164,7 @@ fn mark(
     scan::beside_the_program(marker);
     goroutines::beside_the_program(marker, &mut space.scanned);
     outcome.roots = marker.marked.scanned;
-    drain(marker);
+    marker.drain_all();
     let mut is_broken = None;
     for attempt in 1.. {
         if is_broken.is_none() {
@@ -201,7 +199,7 @@ fn mark(
         if is_over {
             break;
         }
-        drain(marker);
+        marker.drain_all();
     }
     outcome.broken = is_broken.map(|error| error.to_string());
     Ok(())
@@ -210,11 +208,11 @@ fn mark(
 /// Scans again what was written, until little is left.
 fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> Result<(), OsError> {
     goroutines::beside_the_program(marker, &mut space.scanned);
-    drain(marker);
+    marker.drain_all();
     for round in 0..ROUNDS {
         let extents = WATCHED.map(frozen::extent_now);
         let pages = barrier.scan_written(marker, Rearm::Yes, extents)?;
-        drain(marker);
+        marker.drain_all();
         if pages <= FEW {
             break;
         }
@@ -228,21 +226,11 @@ fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> R
 
 /// Nobody knows what was written: all that may have been is scanned again.
 fn everything(marker: &mut Marker, held: &scan::Held) {
-    held.heap.for_each_manual(|range| {
+    scan::manual_memory(marker, held);
+    held.heap.for_each_marked(|object| {
         // SAFETY: memory of the heap, which is never unmapped.
-        unsafe { marker.scan_manual(range) };
+        unsafe { marker.scan(object) };
     });
-    held.heap.for_each_span(Kind::CollectedScan, |span| {
-        let bytes = frozen::object_bytes(span);
-        for object in frozen::marked(span) {
-            // SAFETY: as above.
-            unsafe { marker.scan(object..object + bytes) };
-        }
-    });
-}
-
-fn drain(marker: &mut Marker) {
-    while !marker.drain(usize::MAX) {}
 }
 
 /// Follows what was found for about so long. Returns whether nothing is left.
@@ -256,31 +244,4 @@ fn drain_for(marker: &mut Marker, nanos: u64) -> bool {
             return false;
         }
     }
-}
-
-/// Stops the world for `work`.
-pub(super) fn while_stopped(
-    outcome: &mut Outcome,
-    work: impl FnOnce(&mut scan::Held, &stop::Stopped),
-) -> Result<(), StopError> {
-    stop::look_ahead();
-    let mut result = Ok(());
-    segments::while_frozen(|| {
-        let added = roots::hold();
-        let tables = reap::tables();
-        let cells = meta::freeze();
-        let heap: Frozen = frozen::freeze();
-        let mut held = scan::Held { added, tables, cells, heap };
-        let start = clock::now_ns();
-        match stop::stop() {
-            Ok(world) => {
-                work(&mut held, &world);
-                outcome.in_use = held.heap.in_use();
-                drop(world);
-                outcome.pauses.push(since(start));
-            }
-            Err(error) => result = Err(error),
-        }
-    });
-    result
 }

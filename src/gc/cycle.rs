@@ -12,18 +12,17 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::concurrent::while_stopped;
 use super::goroutines::Scanned;
 use super::mark::{Marked, Marker};
 use super::pile::Pile;
-use super::reap::Marking;
-use super::{finalizer, scan};
-use crate::heap::arena::Kind;
+use super::reap::{self, Marking};
+use super::{finalizer, roots, scan};
+use crate::base::meta;
 use crate::heap::central::{self, Swept};
 use crate::heap::frozen::{self, Frozen};
 use crate::heap::lookup;
-use crate::sys::clock;
-use crate::world::stop::StopError;
+use crate::sys::{clock, segments};
+use crate::world::stop::{self, StopError};
 
 /// Spans that are swept with one turn of the lock.
 const SWEPT_AT_ONCE: usize = 32;
@@ -73,6 +72,33 @@ pub(super) fn since(start: u64) -> Duration {
     Duration::from_nanos(clock::now_ns().saturating_sub(start))
 }
 
+/// Stops the world for `work`.
+pub(super) fn while_stopped(
+    outcome: &mut Outcome,
+    work: impl FnOnce(&mut scan::Held, &stop::Stopped),
+) -> Result<(), StopError> {
+    stop::look_ahead();
+    let mut result = Ok(());
+    segments::while_frozen(|| {
+        let added = roots::hold();
+        let tables = reap::tables();
+        let cells = meta::freeze();
+        let heap = frozen::freeze();
+        let mut held = scan::Held { added, tables, cells, heap };
+        let start = clock::now_ns();
+        match stop::stop() {
+            Ok(world) => {
+                work(&mut held, &world);
+                outcome.in_use = held.heap.in_use();
+                drop(world);
+                outcome.pauses.push(since(start));
+            }
+            Err(error) => result = Err(error),
+        }
+    });
+    result
+}
+
 /// Marks with the world stopped.
 pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError> {
     let mut outcome = Outcome::default();
@@ -85,7 +111,7 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
         held.heap.clear_marks();
         scan::all(&mut marker, held, world);
         roots = marker.marked.scanned;
-        while !marker.drain(usize::MAX) {}
+        marker.drain_all();
         follow(&mut marker, &held.heap);
         end_marking(&mut marker, held);
     });
@@ -108,13 +134,10 @@ pub(super) fn sweep(outcome: &mut Outcome) {
 /// The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.
 pub(super) fn follow(marker: &mut Marker, heap: &Frozen) {
     while marker.start_over() {
-        heap.for_each_span(Kind::CollectedScan, |span| {
-            let bytes = frozen::object_bytes(span);
-            for object in frozen::marked(span) {
-                // SAFETY: an object of the heap, which is never unmapped.
-                unsafe { marker.scan(object..object + bytes) };
-                while !marker.drain(usize::MAX) {}
-            }
+        heap.for_each_marked(|object| {
+            // SAFETY: an object of the heap, which is never unmapped.
+            unsafe { marker.scan(object) };
+            marker.drain_all();
         });
     }
 }
@@ -138,7 +161,7 @@ impl Reach<'_> {
             // SAFETY: an object of the heap, which is never unmapped, or a local.
             unsafe { self.marker.scan(range.clone()) };
             is_lost = self.marker.is_short_of_memory();
-            while !self.marker.drain(usize::MAX) {}
+            self.marker.drain_all();
             follow(self.marker, self.heap);
         }
     }

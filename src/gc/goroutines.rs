@@ -6,7 +6,7 @@ use super::mark::Marker;
 use crate::base::meta::{self, Block};
 use crate::routine::roots::{self, CHANGES, EMPTY};
 use crate::stack::HEADER_BYTES;
-use crate::sys::uffd;
+use crate::sys::mem;
 
 /// Bytes of a stack that are copied at once.
 const CHUNK: usize = 16 << 10;
@@ -46,8 +46,7 @@ pub(super) fn beside_the_program(marker: &mut Marker, scanned: &mut Scanned) {
             return;
         }
         let (payload, slot) = roots::header_of(block, class);
-        // Cells are never unmapped; a stack may be at any time, if this goroutine ends.
-        // SAFETY: see above.
+        // SAFETY: cells are never unmapped. A stack may be at any time, if this goroutine ends.
         unsafe { marker.scan(payload) };
         let is_whole = slot == 0 || copy_stack(marker, slot, &mut buffer);
         if is_whole && roots::fingerprint(block) == before {
@@ -59,7 +58,7 @@ pub(super) fn beside_the_program(marker: &mut Marker, scanned: &mut Scanned) {
 /// Scans a copy of a suspended goroutine's stack. False if not all of it was there.
 fn copy_stack(marker: &mut Marker, slot: usize, buffer: &mut [u64]) -> bool {
     let mut header = [0; HEADER_BYTES];
-    if uffd::read_own(slot..slot + HEADER_BYTES, &mut header) != HEADER_BYTES {
+    if !mem::read_own(slot, &mut header) {
         return false;
     }
     let stack = roots::stack_by_header(&header, slot);
@@ -71,14 +70,13 @@ fn copy_stack(marker: &mut Marker, slot: usize, buffer: &mut [u64]) -> bool {
         let wanted = (stack.end - at).min(CHUNK);
         // SAFETY: the buffer's words as bytes, of which there are at least `wanted`.
         let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<u8>(), wanted) };
-        let read = uffd::read_own(at..at + wanted, bytes);
-        if read != wanted {
+        if !mem::read_own(at, bytes) {
             return false;
         }
         let copy = buffer.as_ptr() as usize;
         // SAFETY: the buffer.
-        unsafe { marker.scan_ambiguous(copy..copy + read) };
-        at += read;
+        unsafe { marker.scan_ambiguous(copy..copy + wanted) };
+        at += wanted;
     }
     true
 }

@@ -1,4 +1,4 @@
-//! [`Marker`]: from words that may be references to marked objects, transitively. Called by `cycle`.
+//! [`Marker`]: from words that may be references to marked objects, transitively. Called by `scan`, `goroutines`, `cycle` and `concurrent`.
 //!
 //! Nothing here is recursive, and nothing allocates from the heap. A candidate is a word that lies in the collected part of the heap: one subtraction and a comparison rule out nearly all others. Candidates
 //! go onto a stack; from there they pass through a short queue, entered by a prefetch of the mark and of the object, so that when one leaves it both are in the cache: on a random graph that is 1.9 against
@@ -67,22 +67,45 @@ impl Marker {
         word.wrapping_sub(self.start) < self.length
     }
 
+    /// Calls `each` with the words of a range, and with where they lie; it says where to go on.
+    ///
+    /// # Safety
+    ///
+    /// - The range is mapped readable.
+    #[inline(always)]
+    unsafe fn for_each_word(
+        &mut self,
+        range: Range<usize>,
+        mut each: impl FnMut(&mut Self, usize, usize) -> usize,
+    ) {
+        let (mut at, end) = (range.start.next_multiple_of(8), range.end & !7);
+        self.marked.scanned += end.saturating_sub(at);
+        while at < end {
+            // SAFETY: inside the range.
+            let word = unsafe { arch::racy_load(at) };
+            at = each(self, word, at);
+        }
+    }
+
+    #[inline(always)]
+    fn consider(&mut self, word: usize) {
+        if self.is_candidate(word) {
+            self.pile.push(word);
+        }
+    }
+
     /// Scans a range of memory that may hold references.
     ///
     /// # Safety
     ///
     /// - It is mapped readable.
     pub(super) unsafe fn scan(&mut self, range: Range<usize>) {
-        let (mut at, end) = (range.start.next_multiple_of(8), range.end & !7);
-        self.marked.scanned += end.saturating_sub(at);
-        while at < end {
-            // SAFETY: inside the range.
-            let word = unsafe { arch::racy_load(at) };
-            if self.is_candidate(word) {
-                self.pile.push(word);
-            }
-            at += 8;
-        }
+        let each = |marker: &mut Self, word, at| {
+            marker.consider(word);
+            at + 8
+        };
+        // SAFETY: passed on.
+        unsafe { self.for_each_word(range, each) };
     }
 
     /// As [`Marker::scan`], for manual memory of the heap: free blocks in magazines are passed over, as soon as they hold a candidate; few blocks do.
@@ -91,25 +114,22 @@ impl Marker {
     ///
     /// - It is mapped readable.
     pub(super) unsafe fn scan_manual(&mut self, range: Range<usize>) {
-        let (mut at, end) = (range.start.next_multiple_of(8), range.end & !7);
-        self.marked.scanned += end.saturating_sub(at);
         let mut looked_at = 0;
-        while at < end {
-            // SAFETY: inside the range.
-            let word = unsafe { arch::racy_load(at) };
-            if self.is_candidate(word) {
+        let each = |marker: &mut Self, word, at| {
+            if marker.is_candidate(word) {
                 if at >= looked_at {
                     let (block_end, is_free) = frozen::block_at(at);
                     if is_free {
-                        at = block_end;
-                        continue;
+                        return block_end;
                     }
                     looked_at = block_end;
                 }
-                self.pile.push(word);
+                marker.pile.push(word);
             }
-            at += 8;
-        }
+            at + 8
+        };
+        // SAFETY: passed on.
+        unsafe { self.for_each_word(range, each) };
     }
 
     /// As [`Marker::scan`], for stacks and registers. There a compiler may keep a pointer just past an object as the only one to it (the end of a slice, with a negative index from there), so
@@ -119,20 +139,19 @@ impl Marker {
     ///
     /// - It is mapped readable.
     pub(super) unsafe fn scan_ambiguous(&mut self, range: Range<usize>) {
-        let (mut at, end) = (range.start.next_multiple_of(8), range.end & !7);
-        self.marked.scanned += end.saturating_sub(at);
-        while at < end {
-            // SAFETY: inside the range.
-            let word = unsafe { arch::racy_load(at) };
-            if self.is_candidate(word) {
-                self.pile.push(word);
-            }
+        let each = |marker: &mut Self, word: usize, at| {
+            marker.consider(word);
             // The object before the very first does not exist, and one that ends where the collected part ends does.
-            if self.is_candidate(word.wrapping_sub(1)) {
-                self.pile.push(word - 1);
-            }
-            at += 8;
-        }
+            marker.consider(word.wrapping_sub(1));
+            at + 8
+        };
+        // SAFETY: passed on.
+        unsafe { self.for_each_word(range, each) };
+    }
+
+    /// Follows everything that was found.
+    pub(super) fn drain_all(&mut self) {
+        while !self.drain(usize::MAX) {}
     }
 
     /// Follows everything that was found, up to about `budget` words of it. Returns whether nothing is left.

@@ -7,7 +7,7 @@ use super::mark::Marker;
 use super::{reap, roots};
 use crate::base::meta;
 use crate::heap::frozen::{self, Frozen};
-use crate::routine::roots::of_running;
+use crate::routine::roots::end_of_running;
 use crate::sys::segments::{self, Part};
 use crate::world::Record;
 use crate::world::stop::Stopped;
@@ -26,6 +26,11 @@ pub(super) struct Held {
 /// Scans all roots.
 pub(super) fn all(marker: &mut Marker, held: &Held, world: &Stopped) {
     all_but_heap(marker, held, world, &Scanned::default());
+    manual_memory(marker, held);
+}
+
+/// Scans the program's ordinary allocations.
+pub(super) fn manual_memory(marker: &mut Marker, held: &Held) {
     held.heap.for_each_manual(|range| manual(marker, range));
 }
 
@@ -88,8 +93,8 @@ fn one_thread(marker: &mut Marker, thread: &'static Record) -> bool {
     ambiguous(marker, start..end);
     let sp = thread.sp();
     let from = (sp & !7).saturating_sub(RED_ZONE);
-    if let Some(stack) = of_running(sp) {
-        ambiguous(marker, from..stack.end);
+    if let Some(end) = end_of_running(sp) {
+        ambiguous(marker, from..end);
         return false;
     }
     let own = thread.bounds();

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::histogram;
+
 /// How cycles are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -68,7 +70,9 @@ pub struct Pauses {
     total: Duration,
 }
 
-const BUCKETS: usize = 64 * 8;
+/// Eight for each power of two.
+const BITS: u32 = 3;
+const BUCKETS: usize = histogram::buckets(BITS);
 
 impl Pauses {
     pub(super) fn new() -> Self {
@@ -77,7 +81,7 @@ impl Pauses {
 
     pub(super) fn add(&mut self, pause: Duration) {
         let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-        self.counts[bucket(nanos)] += 1;
+        self.counts[histogram::bucket::<BITS>(nanos)] += 1;
         self.count += 1;
         self.max = self.max.max(pause);
         self.total += pause;
@@ -110,15 +114,8 @@ impl Pauses {
 
     /// The time below which that many percent of the pauses are; zero if there were none.
     pub fn percentile(&self, percent: f64) -> Duration {
-        let rank = ((percent / 100.0 * self.count as f64).ceil() as u64).clamp(1, self.count.max(1));
-        let mut seen = 0;
-        for (index, count) in self.counts.iter().enumerate() {
-            seen += count;
-            if seen >= rank {
-                return Duration::from_nanos(top(index)).min(self.max);
-            }
-        }
-        self.max
+        let bucket = histogram::percentile(&self.counts[..], percent);
+        bucket.map_or(self.max, |bucket| Duration::from_nanos(histogram::top::<BITS>(bucket)).min(self.max))
     }
 }
 
@@ -133,24 +130,6 @@ impl fmt::Debug for Pauses {
     }
 }
 
-/// The bucket of a number: its highest bit, and the three below it.
-fn bucket(number: u64) -> usize {
-    if number < 8 {
-        return number as usize;
-    }
-    let high = number.ilog2() as usize;
-    (high - 2) * 8 + (number >> (high - 3)) as usize % 8
-}
-
-/// The largest number of a bucket.
-fn top(bucket: usize) -> u64 {
-    if bucket < 8 {
-        return bucket as u64;
-    }
-    let high = bucket / 8 + 2;
-    ((8 + bucket as u64 % 8 + 1) << (high - 3)) - 1
-}
-
 /// What the collector has done, and the state of the collected heap.
 pub fn stats() -> Stats {
     super::collector::stats()
@@ -159,15 +138,6 @@ pub fn stats() -> Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn buckets_hold_what_they_say() {
-        for number in (0..10_000).chain([1 << 40, (1 << 40) + 12_345, u64::MAX >> 1]) {
-            let bucket = bucket(number);
-            assert!(number <= top(bucket), "{number}");
-            assert!(bucket == 0 || number > top(bucket - 1), "{number}");
-        }
-    }
 
     #[test]
     fn percentiles() {

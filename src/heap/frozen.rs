@@ -28,12 +28,6 @@ pub(crate) fn freeze() -> Frozen {
     Frozen { pages, lists, _records: records }
 }
 
-/// The slots of a span, of which bit `n` of word `w` is slot `64 * w + n`.
-fn all_slots(slots: usize, word: usize) -> u64 {
-    let left = slots - word * 64;
-    if left < 64 { (1 << left) - 1 } else { u64::MAX }
-}
-
 impl Frozen {
     /// Marking is over: all that is not marked is free, once it is swept.
     pub(crate) fn end_marking(&mut self) {
@@ -46,8 +40,13 @@ impl Frozen {
     }
 
     /// Calls `each` for every span of a kind.
-    pub(crate) fn for_each_span(&self, kind: Kind, each: impl FnMut(&'static Span)) {
-        for_each_span(self.pages.known(kind), each);
+    fn for_each_span(&self, kind: Kind, each: impl FnMut(&'static Span)) {
+        span::for_each(self.pages.known(kind), each);
+    }
+
+    /// Calls `each` for every object that is marked and may hold references.
+    pub(crate) fn for_each_marked(&self, mut each: impl FnMut(Range<usize>)) {
+        self.for_each_span(Kind::CollectedScan, |span| marked(span).for_each(&mut each));
     }
 
     /// Bytes in runs, of all kinds: what the heap takes of the machine, but for what is free and held.
@@ -111,7 +110,7 @@ pub(crate) fn extent_now(kind: Kind) -> Range<usize> {
 /// As [`Frozen::for_each_manual`], while the program runs: what was in use from beginning to end is among it.
 pub(crate) fn for_each_manual_now(mut each: impl FnMut(Range<usize>)) {
     let known = pages::lock().known(Kind::ManualScan);
-    for_each_span(known, |span| live_stretches(span, &mut each));
+    span::for_each(known, |span| live_stretches(span, &mut each));
 }
 
 /// Calls `each` with the parts of a range of addresses that hold references of the program: of manual memory what is in use, of collected memory what is marked.
@@ -122,7 +121,7 @@ pub(crate) fn for_each_holder_in(range: Range<usize>, mut each: impl FnMut(Range
     let is_manual = arena::kind_of(first) == Kind::ManualScan;
     // A span that begins before the range may reach into it.
     let start = span::at(first).map_or(first, Span::granule);
-    for_each_span(start..last + 1, |span| {
+    span::for_each(start..last + 1, |span| {
         let mut part = |holder: Range<usize>| {
             let part = holder.start.max(range.start)..holder.end.min(range.end);
             if !part.is_empty() {
@@ -132,23 +131,9 @@ pub(crate) fn for_each_holder_in(range: Range<usize>, mut each: impl FnMut(Range
         if is_manual {
             live_stretches(span, &mut part);
         } else {
-            let bytes = object_bytes(span);
-            marked(span).for_each(|object| part(object..object + bytes));
+            marked(span).for_each(part);
         }
     });
-}
-
-/// Calls `each` for every span in a range of granules. Spans may come and go meanwhile.
-pub(crate) fn for_each_span(granules: Range<usize>, mut each: impl FnMut(&'static Span)) {
-    let mut granule = granules.start;
-    while granule < granules.end {
-        let Some(span) = span::at(granule) else {
-            granule += 1;
-            continue;
-        };
-        granule = span.granule() + span.granules().max(1);
-        each(span);
-    }
 }
 
 /// The end of the manual block that an address lies in, and whether it is certain that the block is free and in a magazine. While the program runs it may be used again at once, and is written to then.
@@ -176,7 +161,7 @@ fn live_stretches(span: &'static Span, each: &mut impl FnMut(Range<usize>)) {
     let slots = class::slots(class as usize);
     for word in 0..slots.div_ceil(64) {
         let dead = span.free_word(word) | span.side_word(word).load(Ordering::Relaxed);
-        let mut live = !dead & all_slots(slots, word);
+        let mut live = !dead & span::all_slots(slots, word);
         while live != 0 {
             let first = live.trailing_zeros() as usize;
             let count = (!(live >> first)).trailing_zeros() as usize;
@@ -187,21 +172,21 @@ fn live_stretches(span: &'static Span, each: &mut impl FnMut(Range<usize>)) {
     }
 }
 
-/// Bytes of each object of a collected span.
-pub(crate) fn object_bytes(span: &'static Span) -> usize {
-    match span.class() {
-        span::LARGE => span.bytes(),
-        class => class::SIZES.get(class as usize).map_or(0, |size| *size as usize),
-    }
-}
-
 /// The marked objects of a collected span.
-pub(crate) fn marked(span: &'static Span) -> impl Iterator<Item = usize> {
-    let class = span.class();
-    let (start, size) = (span.start(), class::SIZES.get(class as usize).map_or(0, |size| *size as usize));
-    let slots = if class == span::LARGE { 1 } else { class::slots(class as usize) };
+fn marked(span: &'static Span) -> impl Iterator<Item = Range<usize>> {
+    let (start, class) = (span.start(), span.class());
+    let (slots, size) = match class {
+        span::LARGE => (1, span.bytes()),
+        // Between the load of `at` and that of `class` the span may have gone.
+        _ => class::SIZES
+            .get(class as usize)
+            .map_or((0, 0), |size| (class::slots(class as usize), *size as usize)),
+    };
     (0..slots.div_ceil(64)).flat_map(move |word| {
-        let marks = span.side_word(word).load(Ordering::Relaxed) & all_slots(slots, word);
-        Bits(marks).map(move |bit| start + (word * 64 + bit) * size)
+        let marks = span.side_word(word).load(Ordering::Relaxed) & span::all_slots(slots, word);
+        Bits(marks).map(move |bit| {
+            let at = start + (word * 64 + bit) * size;
+            at..at + size
+        })
     })
 }

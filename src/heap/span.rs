@@ -19,6 +19,7 @@
 //! | collected slots | 0.. | null | `NONE` (all slots free), by whoever holds it: a cache, or the lock of `central` |
 //! | large block | `LARGE` | null | `NONE`, by `dealloc` or the sweep |
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::arena::{self, Kind};
@@ -232,8 +233,7 @@ impl Span {
     pub(super) fn fill(&self, class: usize, is_zero: bool) {
         let slots = class::slots(class);
         for index in 0..slots.div_ceil(64) {
-            let left = slots - index * 64;
-            self.free[index].store(if left < 64 { (1 << left) - 1 } else { u64::MAX }, Ordering::Relaxed);
+            self.free[index].store(all_slots(slots, index), Ordering::Relaxed);
         }
         self.own.0.free_slots.store(slots as u32, Ordering::Relaxed);
         self.own.0.low.store(0, Ordering::Relaxed);
@@ -318,11 +318,9 @@ impl Span {
         let slots = class::slots(class);
         let mut live = 0;
         for index in 0..slots.div_ceil(64) {
-            let left = slots - index * 64;
-            let all = if left < 64 { (1 << left) - 1 } else { u64::MAX };
             let marks = self.side[index].swap(0, Ordering::Relaxed);
             live += marks.count_ones() as usize;
-            self.free[index].store(all & !marks, Ordering::Relaxed);
+            self.free[index].store(all_slots(slots, index) & !marks, Ordering::Relaxed);
         }
         self.own.0.free_slots.store((slots - live) as u32, Ordering::Relaxed);
         self.own.0.low.store(0, Ordering::Relaxed);
@@ -345,6 +343,26 @@ impl Span {
     #[cfg(debug_assertions)]
     pub(super) fn clear_live(&self, slot: Slot) -> bool {
         self.live[slot.word].fetch_and(!slot.mask(), Ordering::Relaxed) & slot.mask() != 0
+    }
+}
+
+/// Word `index` of a bitmap that has a bit for each of `slots` slots.
+#[inline(always)]
+pub(super) fn all_slots(slots: usize, index: usize) -> u64 {
+    let left = slots - index * 64;
+    if left < 64 { (1 << left) - 1 } else { u64::MAX }
+}
+
+/// Calls `each` for every span in a range of granules. Spans may come and go meanwhile.
+pub(super) fn for_each(granules: Range<usize>, mut each: impl FnMut(&'static Span)) {
+    let mut granule = granules.start;
+    while granule < granules.end {
+        let Some(span) = at(granule) else {
+            granule += 1;
+            continue;
+        };
+        granule = span.granule() + span.granules().max(1);
+        each(span);
     }
 }
 

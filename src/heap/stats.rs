@@ -3,7 +3,7 @@
 //! Nothing is counted while allocating: every figure is read off the spans, the magazines and the page bitmaps when somebody asks. So the figures are exact when no other thread
 //! allocates or frees meanwhile, and otherwise right to within what those threads do in that time. One look costs a few nanoseconds for each span.
 
-use super::arena::{self, KINDS, Kind, Reservation};
+use super::arena::{KINDS, Kind, Reservation};
 use super::class::{self, BINS, GRANULE_SHIFT};
 use super::pages::{self, Backing};
 use super::span::{self, Span, WORDS};
@@ -128,15 +128,7 @@ pub fn stats() -> Stats {
             figures.held = part.dirty << GRANULE_SHIFT;
             figures.committed = committed;
             // Under the lock, so that spans neither come nor go.
-            let mut granule = arena::bounds(kind).start;
-            while granule < pages.known(kind).end {
-                let Some(span) = span::at(granule) else {
-                    granule += 1;
-                    continue;
-                };
-                granule += span.granules().max(1);
-                count_span(span, figures);
-            }
+            span::for_each(pages.known(kind), |span| count_span(span, figures));
         }
     }
     // What lies in magazines is neither in a span nor in use.

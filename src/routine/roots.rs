@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | every cell that is not free | its payload: the closure of a goroutine that has not started, or the result of one that has ended |
 //! | a goroutine that has started | its stack, from where it was suspended to the top |
-//! | a goroutine that runs | the same, which may be too little or too much: its thread's stack pointer lies in the same slot and is scanned from there ([`of_running`]) |
+//! | a goroutine that runs | the same, which may be too little or too much: its thread's stack pointer lies in the same slot and is scanned from there ([`end_of_running`]) |
 //!
 //! The life of a cell begins before a closure is put into it and ends after the result was taken (`sched::spawn`, `body`), so nothing is missed in between.
 //!
@@ -15,9 +15,9 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::cell::{Kind, MORE_SHARED, PAYLOAD, Task};
+use super::cell::{Kind, MORE_SHARED, Task};
 use super::slot::Slot;
-use crate::base::meta::{Block, SIZES};
+use crate::base::meta::Block;
 use crate::stack::{HEADER_BYTES, geometry};
 
 /// A suspended goroutine's stack is in use a little below the recorded stack pointer: the registers that the switch has pushed.
@@ -55,8 +55,7 @@ pub(crate) struct Holdings {
 /// (a handler on an alternate stack, or a library that switches stacks itself).
 pub(crate) fn holdings(block: *mut Block, class: usize, all_open: bool) -> Holdings {
     let task = Task::from_block(block);
-    let payload = task.payload() as usize;
-    let payload = payload..payload + SIZES[class] - PAYLOAD;
+    let payload = payload(task, class);
     let (_, may_run) = task.life.look();
     if !may_run || task.fresh.get() {
         return Holdings { payload, stack: None };
@@ -64,14 +63,20 @@ pub(crate) fn holdings(block: *mut Block, class: usize, all_open: bool) -> Holdi
     let stack = task.slot().map(|slot| {
         let is_parked = task.wake.waiting().is_some();
         let low = slot.stack.open_from();
-        let from = if all_open && !is_parked { low } else { used_from(slot).max(low) };
+        let from = if all_open && !is_parked { low } else { used_from(slot.suspended_sp.get()).max(low) };
         from..slot.stack.address()
     });
     Holdings { payload, stack }
 }
 
-fn used_from(slot: &Slot) -> usize {
-    (slot.suspended_sp.get() & !7).saturating_sub(MARGIN)
+fn payload(task: &Task, class: usize) -> Range<usize> {
+    let start = task.payload() as usize;
+    start..start + Task::payload_of(class)
+}
+
+/// From where on a stack is in use whose goroutine was suspended at `sp`.
+fn used_from(sp: usize) -> usize {
+    (sp & !7).saturating_sub(MARGIN)
 }
 
 /// Where a goroutine's payload and stack are, with the world running: to be read with care, and worth something only if the fingerprint is the same before and after. `header` is a copy of the
@@ -80,19 +85,16 @@ pub(crate) fn stack_by_header(header: &[u8; HEADER_BYTES], slot: usize) -> Range
     let at = std::mem::offset_of!(Slot, suspended_sp);
     let mut word = [0; size_of::<usize>()];
     word.copy_from_slice(&header[at..at + size_of::<usize>()]);
-    let sp = usize::from_ne_bytes(word) & !7;
-    sp.saturating_sub(MARGIN).min(slot)..slot
+    used_from(usize::from_ne_bytes(word)).min(slot)..slot
 }
 
 /// Where a goroutine's payload is, and the address of its slot's header (0: none). The header may be gone by the time it is read.
 pub(crate) fn header_of(block: *mut Block, class: usize) -> (Range<usize>, usize) {
     let task = Task::from_block(block);
-    let payload = task.payload() as usize;
-    (payload..payload + SIZES[class] - PAYLOAD, task.slot.load(Ordering::Relaxed) as usize)
+    (payload(task, class), task.slot.load(Ordering::Relaxed) as usize)
 }
 
-/// The stack of the goroutine that runs with that stack pointer, from there; none if it is no goroutine's.
-pub(crate) fn of_running(sp: usize) -> Option<Range<usize>> {
-    let slot = Slot::of(geometry::header_at(sp)?);
-    Some(sp..slot.stack.address().max(sp))
+/// Where the stack ends of the goroutine that runs with that stack pointer; none if it is no goroutine's.
+pub(crate) fn end_of_running(sp: usize) -> Option<usize> {
+    Some(geometry::header_at(sp)?.address().max(sp))
 }

@@ -133,7 +133,6 @@ pub(crate) fn no_huge_pages(at: usize, bytes: usize) {
 }
 
 /// Copies memory of this process, if it is there: the kernel reads it, so that nobody faults and whoever writes it meanwhile races with nobody. False if not all could be read.
-#[cfg(feature = "backtrace")]
 pub(crate) fn read_own(address: usize, into: &mut [u8]) -> bool {
     let from = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: into.len() };
     let to = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
@@ -142,4 +141,18 @@ pub(crate) fn read_own(address: usize, into: &mut [u8]) -> bool {
     // SAFETY: `to` is writable for the duration of the call, and the kernel checks `from`.
     let read = unsafe { libc::process_vm_readv(me, &to, 1, &from, 1, 0) };
     read == into.len() as isize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_not_read() {
+        let mut buffer = [0_u8; 16];
+        let here = [7_u8; 16];
+        assert!(read_own(here.as_ptr() as usize, &mut buffer));
+        assert_eq!(buffer, here);
+        assert!(!read_own(PAGE, &mut buffer));
+    }
 }

@@ -15,7 +15,7 @@
 //! | `socket` | sockets: what std has no function for |
 //! | `file` | files: what is in memory already |
 //! | `stop` | the signal that stops threads, and what it interrupted |
-//! | `uffd` | which pages were written to; reading what may not be mapped |
+//! | `uffd` | which pages were written to |
 //! | `segments` | writable data and thread-local storage of what is loaded |
 //! | `tasks` | the threads of the process, and which of them sleep |
 //! | `images` | the program and its libraries as they are loaded |

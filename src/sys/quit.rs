@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{OsError, futex};
+use super::{OsError, futex, signal};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -12,13 +12,9 @@ pub(crate) fn install() -> Result<(), OsError> {
     static DONE: OnceLock<Result<(), OsError>> = OnceLock::new();
     DONE.get_or_init(|| {
         let handler: extern "C" fn(libc::c_int) = on_signal;
-        // SAFETY: zeroed is a valid sigaction: no flags, nothing blocked.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = handler as *const () as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        // SAFETY: the action is complete, and its handler keeps to what a handler may do.
-        let result = unsafe { libc::sigaction(libc::SIGQUIT, &action, std::ptr::null_mut()) };
-        if result == 0 { Ok(()) } else { Err(OsError::last("sigaction(SIGQUIT)", 0)) }
+        let action = signal::action(handler as *const () as usize, libc::SA_RESTART | libc::SA_ONSTACK);
+        // SAFETY: the handler keeps to what a handler may do.
+        unsafe { signal::set(libc::SIGQUIT, &action) }
     })
     .clone()
 }

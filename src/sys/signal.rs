@@ -1,4 +1,4 @@
-//! SIGSEGV: the only `sigaction` calls, the alternate stacks, and the dispatch of faults.
+//! The only `sigaction` calls; SIGSEGV: the alternate stacks, and the dispatch of faults.
 //!
 //! A fault goes to the handlers in a table that is filled once at boot (`stack::fault`), and when none of them wants it, to
 //! the handler that was there before ours, with the arguments the kernel gave. So Rust's own message for a thread that
@@ -53,11 +53,50 @@ pub(crate) fn install(handler: FaultHandler) -> Result<(), OsError> {
     OUTCOME.get().cloned().unwrap_or(Ok(()))
 }
 
-fn install_dispatcher() -> Result<(), OsError> {
+/// What to do about a signal: an action with that handler and those flags, which blocks no other signal meanwhile.
+pub(super) fn action(handler: usize, flags: libc::c_int) -> libc::sigaction {
     // SAFETY: all-zero is a valid sigaction (default action, empty mask).
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = dispatch as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    action
+}
+
+/// Has a signal handled.
+///
+/// # Safety
+///
+/// - The action's handler is a function of the kind that its flags say, and does only what may be done in a handler.
+pub(super) unsafe fn set(signal: libc::c_int, action: &libc::sigaction) -> Result<(), OsError> {
+    // SAFETY: the caller's contract.
+    match unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(OsError::last("sigaction", 0)),
+    }
+}
+
+/// The handler of a signal now: a function's address, `SIG_DFL` or `SIG_IGN`.
+pub(super) fn handler_of(signal: libc::c_int) -> Option<usize> {
+    let mut now = action(0, 0);
+    // SAFETY: `now` is writable; nothing is changed.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), &mut now) };
+    (result == 0).then_some(now.sa_sigaction)
+}
+
+/// Runs what a handler does, and leaves `errno` as the interrupted code expects it.
+pub(super) fn keeping_errno<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: no preconditions.
+    let errno_at = unsafe { libc::__errno_location() };
+    // SAFETY: this thread's errno.
+    let errno = unsafe { errno_at.read() };
+    let result = work();
+    // SAFETY: as above.
+    unsafe { errno_at.write(errno) };
+    result
+}
+
+fn install_dispatcher() -> Result<(), OsError> {
+    let mut action = action(dispatch as *const () as usize, libc::SA_SIGINFO | libc::SA_ONSTACK);
     // While a stack grows its thread is not stopped (`sys::stop`): the interrupted stack pointer would be out of sight.
     for stop in libc::SIGRTMIN()..=libc::SIGRTMAX() {
         // SAFETY: the mask is writable.
@@ -70,26 +109,15 @@ fn install_dispatcher() -> Result<(), OsError> {
         return Err(OsError::last("sigaction", 0));
     }
     // SAFETY: `dispatch` is async-signal-safe, as the contract of FaultHandler demands of what it calls.
-    match unsafe { libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(OsError::last("sigaction", 0)),
-    }
+    unsafe { set(libc::SIGSEGV, &action) }
 }
 
 /// Whether the SIGSEGV handler in force is still ours; a program that replaced it loses stack growth.
 pub(crate) fn is_installed() -> bool {
-    // SAFETY: all-zero is a valid sigaction.
-    let mut now: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: `now` is writable; nothing is changed.
-    let result = unsafe { libc::sigaction(libc::SIGSEGV, std::ptr::null(), &mut now) };
-    result == 0 && now.sa_sigaction == dispatch as *const () as usize
+    handler_of(libc::SIGSEGV) == Some(dispatch as *const () as usize)
 }
 
 extern "C" fn dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: no preconditions.
-    let errno_at = unsafe { libc::__errno_location() };
-    // SAFETY: this thread's errno; growing a stack must not change what the interrupted code sees.
-    let errno = unsafe { errno_at.read() };
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
     let info_ref = unsafe { &*info };
     // Only faults that the kernel raised carry an address (si_code > 0); one sent by kill() does not.
@@ -101,9 +129,8 @@ extern "C" fn dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         let handler = HANDLER.load(Ordering::Acquire);
         // SAFETY: `install` stored a FaultHandler there before it installed this dispatcher.
         let handler: FaultHandler = unsafe { std::mem::transmute(handler) };
-        if handler(Fault { address, sp }) == Handled::Retry {
-            // SAFETY: restoring this thread's errno.
-            unsafe { errno_at.write(errno) };
+        // Growing a stack must not change what the interrupted code sees.
+        if keeping_errno(|| handler(Fault { address, sp })) == Handled::Retry {
             return;
         }
     }

@@ -3,10 +3,9 @@
 //! A real-time signal that has no handler yet is taken, from the top downwards: programs that use one mostly count from the bottom. It runs on the alternate stack where the
 //! thread has one, because a goroutine's stack has no room for the registers of a modern processor; it restarts what it interrupts (`SA_RESTART`).
 
-use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
-use super::OsError;
+use super::{OsError, signal};
 
 /// What a thread was doing when it was stopped.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +36,7 @@ pub(crate) fn signal() -> Option<i32> {
 
 fn choose() -> Result<i32, OsError> {
     for signal in (libc::SIGRTMIN()..libc::SIGRTMAX()).rev() {
-        // SAFETY: all-zero is a valid sigaction.
-        let mut now: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-        // SAFETY: `now` is writable; nothing is changed.
-        let result = unsafe { libc::sigaction(signal, std::ptr::null(), &mut now) };
-        if result == 0 && now.sa_sigaction == libc::SIG_DFL {
+        if signal::handler_of(signal) == Some(libc::SIG_DFL) {
             return Ok(signal);
         }
     }
@@ -53,10 +48,8 @@ fn choose() -> Result<i32, OsError> {
 }
 
 fn set_handler(signal: i32) -> Result<(), OsError> {
-    // SAFETY: all-zero is a valid sigaction (default action, empty mask).
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = on_signal as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    let mut action = signal::action(on_signal as *const () as usize, flags);
     // A stopped thread runs no other handler: what that would change has been read already.
     // SAFETY: the mask is writable.
     unsafe { libc::sigfillset(&mut action.sa_mask) };
@@ -64,23 +57,16 @@ fn set_handler(signal: i32) -> Result<(), OsError> {
     // SAFETY: as above.
     unsafe { libc::sigdelset(&mut action.sa_mask, libc::SIGSEGV) };
     // SAFETY: `on_signal` is async-signal-safe, as StopHandler's contract demands of what it calls.
-    match unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(OsError::last("sigaction", 0)),
-    }
+    unsafe { signal::set(signal, &action) }
 }
 
 extern "C" fn on_signal(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: no preconditions.
-    let errno_at = unsafe { libc::__errno_location() };
-    // SAFETY: this thread's errno, which the interrupted code may be about to read.
-    let errno = unsafe { errno_at.read() };
-    if let Some(Ok((_, handler))) = CHOSEN.get() {
-        // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
-        handler(unsafe { interrupted(context) });
-    }
-    // SAFETY: restoring this thread's errno.
-    unsafe { errno_at.write(errno) };
+    signal::keeping_errno(|| {
+        if let Some(Ok((_, handler))) = CHOSEN.get() {
+            // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
+            handler(unsafe { interrupted(context) });
+        }
+    });
 }
 
 /// # Safety

@@ -14,8 +14,7 @@ pub(crate) struct Thread {
 
 /// The kernel's number of the calling thread.
 pub(crate) fn current() -> u32 {
-    // SAFETY: takes nothing and cannot fail.
-    unsafe { libc::gettid() as u32 }
+    super::thread::tid().unsigned_abs()
 }
 
 /// All threads of the process, if there are at most `most` and the kernel says so.

@@ -219,18 +219,6 @@ impl Watch {
     }
 }
 
-/// Copies memory of this process that may not be mapped, or not any more. Returns how many bytes from the start could be read.
-pub(crate) fn read_own(range: Range<usize>, into: &mut [u8]) -> usize {
-    let bytes = into.len().min(range.end.saturating_sub(range.start));
-    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: bytes };
-    let remote = libc::iovec { iov_base: range.start as *mut libc::c_void, iov_len: bytes };
-    // SAFETY: the buffer is writable for its length; what is read is checked by the kernel.
-    let read = unsafe {
-        libc::process_vm_readv(std::process::id() as i32, &raw const local, 1, &raw const remote, 1, 0)
-    };
-    usize::try_from(read).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,14 +256,5 @@ mod tests {
         memory[9 * mem::PAGE] = 2;
         assert_eq!(written(&mut watch, Rearm::No), [9]);
         mem::unmap(base, bytes);
-    }
-
-    #[test]
-    fn memory_that_is_not_there_is_read_as_nothing() {
-        let mut buffer = [0_u8; 16];
-        let here = [7_u8; 16];
-        let at = here.as_ptr() as usize;
-        assert_eq!((read_own(at..at + 16, &mut buffer), buffer), (16, here));
-        assert_eq!(read_own(4096..4112, &mut buffer), 0);
     }
 }

@@ -159,6 +159,10 @@ impl Rng {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0) % bound
     }
+
+    pub(crate) fn index(&mut self, bound: usize) -> usize {
+        self.below(bound as u64) as usize
+    }
 }
 
 /// SplitMix64's finalizer.
@@ -211,6 +215,23 @@ pub(crate) fn in_child_after(name: &str, setup: &str) -> Output {
 /// Standard output and error of a child, together.
 pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// How often the threads of runtimes have stopped running.
+pub(crate) fn switches() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
+        .filter(|status| status.lines().next().unwrap().contains("greenroutine"))
+        .flat_map(|status| {
+            let counts: Vec<u64> = status
+                .lines()
+                .filter(|line| line.contains("ctxt_switches"))
+                .map(|line| line.split_whitespace().last().unwrap().parse().unwrap())
+                .collect();
+            counts
+        })
+        .sum()
 }
 
 /// A future's value, by a plain thread that parks: the smallest executor.
