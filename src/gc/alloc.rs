@@ -34,6 +34,23 @@ pub(super) const fn assert_no_destructor<T>() {
     );
 }
 
+/// Memory for a value; what is not written by the caller reads as zero if it is scanned.
+#[inline(always)]
+pub(super) fn one<T: 'static>() -> &'static mut MaybeUninit<T> {
+    let place = if size_of::<T>() == 0 {
+        NonNull::dangling()
+    } else if const { collected::is_small::<T>() } {
+        match collected::alloc_one::<T>(is_scanned::<T>(), collector::after_slow_path) {
+            Ok(object) => object.cast(),
+            Err(refusal) => again(Layout::new::<T>(), is_scanned::<T>(), refusal).cast(),
+        }
+    } else {
+        raw(Layout::new::<T>(), is_scanned::<T>()).cast()
+    };
+    // SAFETY: fresh memory for a value, which lives as long as it can be reached, and nobody else's yet; or a value without size, which needs none.
+    unsafe { &mut *place.as_ptr() }
+}
+
 /// Memory for `count` values; what is not written by the caller reads as zero if it is scanned.
 #[inline(always)]
 pub(super) fn array<T: 'static>(count: usize) -> &'static mut [MaybeUninit<T>] {
@@ -54,13 +71,14 @@ pub(super) fn raw(layout: Layout, scan: bool) -> NonNull<u8> {
     let shape = Shape { bytes: layout.size(), align: layout.align(), scan };
     match collected::alloc(shape, false, collector::after_slow_path) {
         Ok(object) => object,
-        Err(refusal) => again(shape, layout, refusal),
+        Err(refusal) => again(layout, scan, refusal),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn again(shape: Shape, layout: Layout, refusal: Refusal) -> NonNull<u8> {
+fn again(layout: Layout, scan: bool, refusal: Refusal) -> NonNull<u8> {
+    let shape = Shape { bytes: layout.size(), align: layout.align(), scan };
     let refusal = match refusal {
         Refusal::NotInCharge if collector::may_leak() => return leak(layout),
         Refusal::NotInCharge => refusal,

@@ -109,6 +109,7 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
     let mut roots = 0;
     let result = while_stopped(&mut outcome, |held, world| {
         held.heap.clear_marks();
+        marker.include_all();
         scan::all(&mut marker, held, world);
         roots = marker.marked.scanned;
         marker.drain_all();

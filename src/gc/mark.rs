@@ -8,9 +8,8 @@ use std::ops::Range;
 
 use super::pile::Pile;
 use crate::arch;
-use crate::heap::arena::Kind;
 use crate::heap::frozen;
-use crate::heap::lookup::{self, Object};
+use crate::heap::lookup::{Extent, Object};
 
 /// Candidates between their prefetch and their use. A power of two.
 const AHEAD: usize = 16;
@@ -29,9 +28,8 @@ pub(super) struct Marked {
 
 /// See the file's documentation.
 pub(super) struct Marker {
-    /// The collected part of the heap: its start and its length.
-    start: usize,
-    length: usize,
+    /// Since marking began; what is younger is born marked.
+    extent: Extent,
     pile: Pile,
     ahead: [Option<Object>; AHEAD],
     at: usize,
@@ -41,8 +39,12 @@ pub(super) struct Marker {
 impl Marker {
     /// Nothing is marked yet.
     pub(super) fn new(pile: Pile) -> Self {
-        let (start, end) = lookup::collected();
-        Self { start, length: end - start, pile, ahead: [None; AHEAD], at: 0, marked: Marked::default() }
+        Self { extent: Extent::now(), pile, ahead: [None; AHEAD], at: 0, marked: Marked::default() }
+    }
+
+    /// Objects are not born marked: those of until now count, and the world is stopped.
+    pub(super) fn include_all(&mut self) {
+        self.extent = Extent::now();
     }
 
     /// Gives the memory of the stack back for the next cycle.
@@ -60,11 +62,6 @@ impl Marker {
         let has_overflown = self.pile.has_overflown();
         self.pile.clear();
         has_overflown
-    }
-
-    #[inline(always)]
-    fn is_candidate(&self, word: usize) -> bool {
-        word.wrapping_sub(self.start) < self.length
     }
 
     /// Calls `each` with the words of a range, and with where they lie; it says where to go on.
@@ -89,7 +86,7 @@ impl Marker {
 
     #[inline(always)]
     fn consider(&mut self, word: usize) {
-        if self.is_candidate(word) {
+        if self.extent.may_contain(word) {
             self.pile.push(word);
         }
     }
@@ -116,7 +113,7 @@ impl Marker {
     pub(super) unsafe fn scan_manual(&mut self, range: Range<usize>) {
         let mut looked_at = 0;
         let each = |marker: &mut Self, word, at| {
-            if marker.is_candidate(word) {
+            if marker.extent.may_contain(word) {
                 if at >= looked_at {
                     let (block_end, is_free) = frozen::block_at(at);
                     if is_free {
@@ -178,7 +175,7 @@ impl Marker {
 
     #[inline(always)]
     fn enqueue(&mut self, word: usize) {
-        let Some(object) = lookup::object(word) else { return };
+        let Some(object) = self.extent.object(word) else { return };
         arch::prefetch(std::ptr::from_ref(object.span.side_word(object.slot.word)) as usize);
         arch::prefetch(object.start);
         self.step(Some(object));
@@ -204,7 +201,7 @@ impl Marker {
         }
         self.marked.objects += 1;
         self.marked.bytes += object.bytes;
-        if object.kind() == Kind::CollectedScan {
+        if self.extent.is_scanned(&object) {
             // SAFETY: an object of the heap, which is never unmapped.
             unsafe { self.scan(object.start..object.start + object.bytes) };
         }

@@ -67,8 +67,7 @@ impl<T: 'static> Gc<T> {
     #[inline(always)]
     pub fn new(value: T) -> Self {
         const { alloc::assert_no_destructor::<T>() };
-        let place = alloc::array::<T>(1);
-        Self(NonNull::from(place[0].write(value)))
+        Self(NonNull::from(alloc::one::<T>().write(value)))
     }
 }
 

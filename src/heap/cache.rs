@@ -50,16 +50,16 @@ impl Cache {
     /// A slot of the bin, with the content of its former life; none if [`Cache::refill`] has to be called.
     #[inline(always)]
     pub(super) fn alloc(&self, bin: usize) -> Option<NonNull<u8>> {
-        critical::run(|| {
+        let address = critical::run_leaf(|| {
             let line = &self.lines[bin % BINS_ROOM];
             let bits = line.bits.get();
             if bits == 0 {
-                return None;
+                return 0;
             }
             line.bits.set(bits & (bits - 1));
-            let address = line.base.get() + bits.trailing_zeros() as usize * line.size.get();
-            NonNull::new(address as *mut u8)
-        })
+            line.base.get() + bits.trailing_zeros() as usize * line.size.get()
+        });
+        NonNull::new(address as *mut u8)
     }
 
     /// Fetches free slots: of the span at hand, of another that has some, or of a fresh one. Returns their bytes.

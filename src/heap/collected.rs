@@ -36,11 +36,47 @@ impl Shape {
     }
 }
 
-/// An object. What it may hold beyond what the caller is about to write reads as zero if it is scanned: the rest of its slot, or all of it with `zeroed`.
+/// Whether values of a type are small objects: [`alloc_one`] is for them.
+pub(crate) const fn is_small<T>() -> bool {
+    class_of::<T>().is_some()
+}
+
+const fn class_of<T>() -> Option<usize> {
+    if size_of::<T>() == 0 { None } else { class::of(size_of::<T>(), align_of::<T>()) }
+}
+
+/// The class, and the bytes of its slots, of a small type; zeros for others, for which this is compiled too.
+const fn small<T>() -> (usize, usize) {
+    match class_of::<T>() {
+        Some(class) => (class, class::SIZES[class] as usize),
+        None => (0, 0),
+    }
+}
+
+/// A small object for one value of a type. What it holds beyond the value reads as zero if it is scanned.
 ///
 /// `slow` is told, after a slow path, that memory was handed out: it may begin a collection.
-// Inlined, so that with a shape known at compile time nothing is left but the call of `pop`.
+// Its class is a constant, so nothing is left but the call of `pop`. (As a case of `alloc` it was computed each time: what the cold paths take by reference stays in memory. That and a load of
+// bytes just stored cost 8 ns an object: trees18 took 600 ms.)
 #[inline(always)]
+pub(crate) fn alloc_one<T>(scan: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+    debug_assert!(is_small::<T>(), "the caller has looked");
+    let (class, size) = const { small::<T>() };
+    let bin = class * 2 + usize::from(!scan);
+    let slot = match pop(bin) {
+        Some(slot) => slot,
+        None => alloc_slow(bin, slow)?,
+    };
+    if scan && size_of::<T>() < size {
+        zero(slot, size_of::<T>(), size);
+    }
+    Ok(slot)
+}
+
+/// An object. What it may hold beyond what the caller is about to write reads as zero if it is scanned: the rest of its slot, or all of it with `zeroed`.
+///
+/// `slow`: as for [`alloc_one`].
+#[inline]
 pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
     let Some(class) = class::of(shape.bytes.max(1), shape.align) else {
         return alloc_large(shape, zeroed, slow);

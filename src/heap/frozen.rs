@@ -7,7 +7,6 @@ use super::arena::{self, KINDS, Kind};
 use super::central::{self, Lists};
 use super::class::{self, BINS, GRANULE};
 use super::pages::Pages;
-use super::remote::Bits;
 use super::span::{self, Span};
 use super::{lookup, pages, registry};
 use crate::base::early_lock::EarlyLocked;
@@ -44,9 +43,9 @@ impl Frozen {
         span::for_each(self.pages.known(kind), each);
     }
 
-    /// Calls `each` for every object that is marked and may hold references.
+    /// Calls `each` with all objects that are marked and may hold references: neighbours together.
     pub(crate) fn for_each_marked(&self, mut each: impl FnMut(Range<usize>)) {
-        self.for_each_span(Kind::CollectedScan, |span| marked(span).for_each(&mut each));
+        self.for_each_span(Kind::CollectedScan, |span| marked(span, &(0..usize::MAX), &mut each));
     }
 
     /// Bytes in runs, of all kinds: what the heap takes of the machine, but for what is free and held.
@@ -131,7 +130,7 @@ pub(crate) fn for_each_holder_in(range: Range<usize>, mut each: impl FnMut(Range
         if is_manual {
             live_stretches(span, &mut part);
         } else {
-            marked(span).for_each(part);
+            marked(span, &range, &mut part);
         }
     });
 }
@@ -161,32 +160,43 @@ fn live_stretches(span: &'static Span, each: &mut impl FnMut(Range<usize>)) {
     let slots = class::slots(class as usize);
     for word in 0..slots.div_ceil(64) {
         let dead = span.free_word(word) | span.side_word(word).load(Ordering::Relaxed);
-        let mut live = !dead & span::all_slots(slots, word);
-        while live != 0 {
-            let first = live.trailing_zeros() as usize;
-            let count = (!(live >> first)).trailing_zeros() as usize;
+        runs(!dead & span::all_slots(slots, word), |first, count| {
             let at = start + (word * 64 + first) * size;
             each(at..at + count * size);
-            live = if first + count == 64 { 0 } else { live & (u64::MAX << (first + count)) };
-        }
+        });
     }
 }
 
-/// The marked objects of a collected span.
-fn marked(span: &'static Span) -> impl Iterator<Item = Range<usize>> {
+/// Calls `each` with the marked objects of a collected span that reach into a range of addresses: neighbours together.
+fn marked(span: &'static Span, within: &Range<usize>, each: &mut impl FnMut(Range<usize>)) {
     let (start, class) = (span.start(), span.class());
-    let (slots, size) = match class {
-        span::LARGE => (1, span.bytes()),
-        // Between the load of `at` and that of `class` the span may have gone.
-        _ => class::SIZES
-            .get(class as usize)
-            .map_or((0, 0), |size| (class::slots(class as usize), *size as usize)),
-    };
-    (0..slots.div_ceil(64)).flat_map(move |word| {
+    if class == span::LARGE {
+        if span.side_word(0).load(Ordering::Relaxed) & 1 != 0 {
+            each(start..start + span.bytes());
+        }
+        return;
+    }
+    // Between the load of `at` and that of `class` the span may have gone.
+    let Some(geometry) = class::GEOMETRY.get(class as usize) else { return };
+    let (slots, size) = (geometry.slots as usize, geometry.size as usize);
+    let end = span.granules() * GRANULE;
+    let word_at = |address: usize| geometry.index(address.saturating_sub(start).min(end)) / 64;
+    let (first, last) = (word_at(within.start), word_at(within.end) + 1);
+    for word in first..last.min(slots.div_ceil(64)) {
         let marks = span.side_word(word).load(Ordering::Relaxed) & span::all_slots(slots, word);
-        Bits(marks).map(move |bit| {
-            let at = start + (word * 64 + bit) * size;
-            at..at + size
-        })
-    })
+        runs(marks, |at, count| {
+            let at = start + (word * 64 + at) * size;
+            each(at..at + count * size);
+        });
+    }
+}
+
+/// Calls `each` with the first bit and the length of every run of bits that are set.
+fn runs(mut bits: u64, mut each: impl FnMut(usize, usize)) {
+    while bits != 0 {
+        let first = bits.trailing_zeros() as usize;
+        let count = (!(bits >> first)).trailing_zeros() as usize;
+        each(first, count);
+        bits = if first + count == 64 { 0 } else { bits & (u64::MAX << (first + count)) };
+    }
 }

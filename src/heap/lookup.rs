@@ -2,7 +2,7 @@
 
 use super::arena::{self, Kind};
 use super::class;
-use super::span::{self, Slot, Span};
+use super::span::{self, Found, Slot, Span};
 
 /// A slot or a large block.
 #[derive(Clone, Copy)]
@@ -17,17 +17,15 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// The kind of the object.
-    pub(crate) fn kind(&self) -> Kind {
-        self.span.kind()
-    }
-
     /// Whether the slot is in its span: free for certain. One that is not may still be in a magazine, in a cache, or freed by another thread (`span`).
+    #[inline(always)]
     pub(crate) fn is_free(&self) -> bool {
+        // A large block has no slots, and no bits here.
         self.span.class() != span::LARGE && self.span.free_word(self.slot.word) & self.slot.mask() != 0
     }
 
     /// Marks the object; true if it was not marked. For collected objects.
+    #[inline(always)]
     pub(crate) fn mark(&self) -> bool {
         let word = self.span.side_word(self.slot.word);
         let mask = self.slot.mask();
@@ -42,10 +40,56 @@ impl Object {
     }
 }
 
-/// Where collected objects lie, `[start, end)`; empty before there is a heap.
-pub(crate) fn collected() -> (usize, usize) {
-    let (first, last) = (arena::bounds(Kind::CollectedScan).start, arena::bounds(Kind::CollectedNoscan).end);
-    (arena::address(first), arena::address(last))
+/// Where collected objects lie, as it was at some moment: what a marker asks of every word that it reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    /// Of all addresses that may ever be collected ones.
+    start: usize,
+    length: usize,
+    /// Granules that were committed: of scanned objects, and of others.
+    scanned: (usize, usize),
+    unscanned: (usize, usize),
+    /// The first address of an object that is not scanned.
+    first_unscanned: usize,
+}
+
+impl Extent {
+    /// The present. Spans that are committed later are not in it.
+    pub(crate) fn now() -> Self {
+        let (scanned, unscanned) = (Kind::CollectedScan, Kind::CollectedNoscan);
+        let (first, last) = (arena::bounds(scanned).start, arena::bounds(unscanned).end);
+        let committed = |kind| {
+            let granules = arena::committed(kind);
+            (granules.start, granules.end)
+        };
+        Self {
+            start: arena::address(first),
+            length: arena::address(last) - arena::address(first),
+            scanned: committed(scanned),
+            unscanned: committed(unscanned),
+            first_unscanned: arena::address(arena::bounds(unscanned).start),
+        }
+    }
+
+    /// Whether a word may point to a collected object: this rules out nearly all that do not.
+    #[inline(always)]
+    pub(crate) fn may_contain(&self, word: usize) -> bool {
+        word.wrapping_sub(self.start) < self.length
+    }
+
+    /// As [`object`], for a word that may be one.
+    #[inline(always)]
+    pub(crate) fn object(&self, word: usize) -> Option<Object> {
+        let granule = arena::granule_in(word);
+        let is_in = |(start, end): (usize, usize)| (start..end).contains(&granule);
+        if is_in(self.scanned) || is_in(self.unscanned) { object_in(granule, word) } else { None }
+    }
+
+    /// Whether an object of this extent is scanned.
+    #[inline(always)]
+    pub(crate) fn is_scanned(&self, object: &Object) -> bool {
+        object.start < self.first_unscanned
+    }
 }
 
 /// The granule of an address, if it is of the arena and was ever in use.
@@ -58,21 +102,24 @@ pub(crate) fn granule(address: usize) -> Option<usize> {
 /// The object that `address` points into: at its start or inside. None for anything else, also for the unused rest of a span and the slack of a large block.
 #[inline]
 pub(crate) fn object(address: usize) -> Option<Object> {
-    let span = span::at(granule(address)?)?;
-    let (start, class) = (span.start(), span.class());
+    object_in(granule(address)?, address)
+}
+
+/// As [`object`], in a granule that was committed.
+#[inline(always)]
+fn object_in(granule: usize, address: usize) -> Option<Object> {
+    let Found { span, first, class } = span::found(granule)?;
+    let start = arena::address(first);
     let offset = address - start;
     if class == span::LARGE {
         let bytes = span.bytes();
         return (offset < bytes).then_some(Object { span, slot: Slot::new(0), start, bytes });
     }
-    let class = class as usize;
-    // Between the load of `at` and that of `class` the span may have gone; whoever needs more has stopped the world.
-    let size = *class::SIZES.get(class)? as usize;
-    let index = class::index(class, offset);
-    (index < class::slots(class)).then(|| Object {
-        span,
-        slot: Slot::new(index),
-        start: start + index * size,
-        bytes: size,
+    // Between the load of the entry and that of the class the span may have gone; whoever needs more has stopped the world.
+    let geometry = class::GEOMETRY.get(class as usize)?;
+    let index = geometry.index(offset);
+    (index < geometry.slots as usize).then(|| {
+        let bytes = geometry.size as usize;
+        Object { span, slot: Slot::new(index), start: start + index * bytes, bytes }
     })
 }

@@ -369,8 +369,25 @@ pub(super) fn for_each(granules: Range<usize>, mut each: impl FnMut(&'static Spa
 /// The span that a granule of the arena belongs to now; none if no span is there. The granule may be any.
 #[inline(always)]
 pub(crate) fn at(granule: usize) -> Option<&'static Span> {
+    found(granule).map(|found| found.span)
+}
+
+/// A span, with what was read on the way to it.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) span: &'static Span,
+    /// The granule that it starts at.
+    pub(super) first: usize,
+    /// [`LARGE`] or the class.
+    pub(super) class: u32,
+}
+
+/// As [`at`].
+#[inline(always)]
+pub(super) fn found(granule: usize) -> Option<Found> {
     let first = arena::first(granule).load(Ordering::Relaxed).checked_sub(1)? as usize;
     let span = arena::span(first);
+    let class = span.class();
     // An entry is stale after its span is gone: then the record says so, or has another extent.
-    (span.class() != NONE && granule - first < span.granules()).then_some(span)
+    (class != NONE && granule - first < span.granules()).then_some(Found { span, first, class })
 }

@@ -35,6 +35,30 @@ pub(crate) fn run<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// As [`run`], for a path so hot that it must not save registers: the result is a word, which is handed to the stop if one has arrived, and seen by it.
+#[inline(always)]
+pub(crate) fn run_leaf(work: impl FnOnce() -> usize) -> usize {
+    debug_assert_eq!(words::INSIDE.with(Cell::get), 0, "critical stretches do not nest");
+    words::INSIDE.with(|inside| inside.set(1));
+    compiler_fence(Ordering::SeqCst);
+    let result = work();
+    compiler_fence(Ordering::SeqCst);
+    words::INSIDE.with(|inside| inside.set(0));
+    compiler_fence(Ordering::SeqCst);
+    if words::IS_WANTED.with(Cell::get) {
+        return stop_with(result);
+    }
+    result
+}
+
+#[cold]
+#[inline(never)]
+fn stop_with(word: usize) -> usize {
+    words::IS_WANTED.with(|wanted| wanted.set(false));
+    stop::stop_here();
+    std::hint::black_box(word)
+}
+
 /// In the signal's handler: whether the stop has to wait; it is remembered then. Signal-safe.
 pub(super) fn defers() -> bool {
     let is_inside = words::INSIDE.with(Cell::get) != 0;
