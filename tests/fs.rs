@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{is_child, on_all, on_goroutines, runtime, wait_for_waiters};
+use common::{child, is_child, on_all, on_goroutines, runtime, wait_for_waiters};
 use greenroutine::fs::{self, File, OpenOptions};
 use greenroutine::{go, io, net, time, yield_now};
 
@@ -192,13 +192,7 @@ fn lines_of_the_standard_input() {
         println!("through");
         return;
     }
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
-        .env("GREENROUTINE_TEST_CHILD", NAME)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = child(NAME).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = child.stdout.take().unwrap();
     let mut text = Vec::new();
     // It waits before there is anything.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use common::alone;
 use greenroutine::gc::{self, Root, Slot, SlotOption};
 use greenroutine::sync::Mutex;
 use greenroutine::{Gc, channel, go, run};
@@ -121,14 +122,16 @@ fn alignments_are_kept() {
 
 #[test]
 fn what_nobody_reaches_is_freed() {
-    gc::collect();
-    let before = gc::stats().heap_live;
-    for number in 0..200_000 {
-        witness(number);
-    }
-    gc::collect();
-    let after = gc::stats().heap_live;
-    assert!(after < before + 1_000_000, "{before} {after}");
+    alone("what_nobody_reaches_is_freed", || {
+        gc::collect();
+        let before = gc::stats().heap_live;
+        for number in 0..200_000 {
+            witness(number);
+        }
+        gc::collect();
+        let after = gc::stats().heap_live;
+        assert!(after < before + 1_000_000, "{before} {after}");
+    });
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn every_word_into_a_block_finds_its_start() {
                 let object = lookup::object(block.address() + offset).unwrap();
                 assert_eq!(object.start, block.address(), "{size} {align} {offset}");
                 assert!(object.bytes >= size, "{size} {align}");
-                assert_eq!(object.kind(), if align < 8 { Kind::ManualNoscan } else { Kind::ManualScan });
+                assert_eq!(object.span.kind(), if align < 8 { Kind::ManualNoscan } else { Kind::ManualScan });
                 assert!(!object.is_free());
             }
         }
@@ -93,7 +93,7 @@ fn kinds_have_parts_of_their_own() {
 fn is_live(address: usize) -> bool {
     let object = lookup::object(address).unwrap();
     let in_magazine = || {
-        let bin = object.span.class() as usize * 2 + usize::from(object.kind() == Kind::ManualNoscan);
+        let bin = object.span.class() as usize * 2 + usize::from(object.span.kind() == Kind::ManualNoscan);
         registry::all().any(|owner| owner.blocks(bin).any(|block| block == address))
     };
     let freed_by_others =
@@ -180,7 +180,7 @@ fn collected_objects_live_as_long_as_they_are_marked() {
     assert_eq!(distinct.len(), objects.len());
     for (bin, address) in &objects {
         let object = lookup::object(address + 7).unwrap();
-        assert_eq!((object.start, object.kind()), (*address, central::kind(*bin)));
+        assert_eq!((object.start, object.span.kind()), (*address, central::kind(*bin)));
     }
     let big = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;
     let lost = large::alloc(Kind::CollectedScan, 1 << 20, 8, true, false).unwrap() as usize;

@@ -12,6 +12,7 @@
 
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::OsError;
 
@@ -43,10 +44,20 @@ pub(crate) fn guard_mode() -> GuardMode {
             return GuardMode::Mprotect;
         }
         let Ok(page) = reserve(PAGE) else { return GuardMode::Mprotect };
-        let has = protect_rw(page, PAGE).and_then(|()| guard_install(page, PAGE)).is_ok();
+        let has = protect_rw(page, PAGE).is_ok() && makes_guards(page, guard_install);
         unmap(page, PAGE);
         if has { GuardMode::Madvise } else { GuardMode::Mprotect }
     })
+}
+
+/// Whether `install` makes guards, tried on an open page: that it says so is not enough. qemu's user emulation takes every advice that it does not know for a hint and answers 0. A guard
+/// empties its page, which shows when it is gone again.
+fn makes_guards(page: usize, install: fn(usize, usize) -> Result<(), OsError>) -> bool {
+    let word = ptr::with_exposed_provenance::<AtomicUsize>(page);
+    // SAFETY: the caller's page, open and aligned; nobody else has its address.
+    let word = unsafe { &*word };
+    word.store(1, Ordering::Relaxed);
+    install(page, PAGE).and_then(|()| guard_remove(page, PAGE)).is_ok() && word.load(Ordering::Relaxed) == 0
 }
 
 /// Whether the system's page size is the one that this crate's layout assumes.
@@ -146,6 +157,14 @@ pub(crate) fn read_own(address: usize, into: &mut [u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_that_only_says_that_it_made_a_guard_is_not_believed() {
+        let page = map(PAGE).expect("a page");
+        assert!(!makes_guards(page, |_, _| Ok(())));
+        assert!(!makes_guards(page, |at, bytes| advise(at, bytes, -1, "madvise(-1)")));
+        unmap(page, PAGE);
+    }
 
     #[test]
     fn memory_that_is_not_there_is_not_read() {

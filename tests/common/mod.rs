@@ -173,19 +173,36 @@ pub(crate) fn mix(z: u64) -> u64 {
 }
 
 const CHILD: &str = "GREENROUTINE_TEST_CHILD";
+/// The program that runs this binary, if the kernel does not by itself: an emulator of another processor, or a checker.
+const RUNNER: &str = "GREENROUTINE_TEST_RUNNER";
+
+/// This binary, with what runs it before it.
+fn this_program() -> Vec<std::ffi::OsString> {
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let exe = std::env::current_exe().expect("this binary");
+    runner.split_whitespace().map(Into::into).chain([exe.into_os_string()]).collect()
+}
 
 /// Whether this process was started by [`in_child`] for the test `name`.
 pub(crate) fn is_child(name: &str) -> bool {
     std::env::var(CHILD).is_ok_and(|value| value == name)
 }
 
-/// Runs the test `name` of this binary again in a process of its own, prepared by `prepare`.
-pub(crate) fn in_child(name: &str, prepare: impl FnOnce(&mut Command)) -> Output {
-    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+/// The test `name` of this binary again, to be run in a process of its own.
+pub(crate) fn child(name: &str) -> Command {
+    let program = this_program();
+    let mut command = Command::new(&program[0]);
     command
+        .args(&program[1..])
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(CHILD, name)
         .env("RUST_BACKTRACE", "0");
+    command
+}
+
+/// Runs [`child`], prepared by `prepare`, to its end.
+pub(crate) fn in_child(name: &str, prepare: impl FnOnce(&mut Command)) -> Output {
+    let mut command = child(name);
     prepare(&mut command);
     command.output().expect("the child starts")
 }
@@ -201,11 +218,11 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
 
 /// As [`in_child`], through a shell that first runs `setup` (such as `ulimit -v 1000000`).
 pub(crate) fn in_child_after(name: &str, setup: &str) -> Output {
-    let exe = std::env::current_exe().expect("this binary");
     Command::new("sh")
         .arg("-c")
-        .arg(format!("{setup}; exec \"$0\" --exact {name} --nocapture --test-threads=1"))
-        .arg(exe)
+        .arg(format!("{setup}; exec \"$@\" --exact {name} --nocapture --test-threads=1"))
+        .arg("sh")
+        .args(this_program())
         .env(CHILD, name)
         .env("RUST_BACKTRACE", "0")
         .output()
