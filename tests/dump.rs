@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::{in_child, is_child, on_goroutines, runtime, text, wait_for_waiters, wait_until, waiting};
@@ -107,6 +109,126 @@ fn those_that_are_alike_stand_together() {
     assert!(dump.starts_with("100 goroutines of runtime"), "{dump}");
     assert_eq!(dump.matches("spawned at").count(), 1, "{dump}");
     drop(s);
+}
+
+#[inline(never)]
+fn spins_until(stop: &AtomicBool) {
+    while !stop.load(Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[inline(never)]
+fn blocks_its_thread_until(stop: &AtomicBool) {
+    while !stop.load(Relaxed) {
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+}
+
+/// Dumps until all these goroutines are seen running in these functions.
+fn is_seen_in(dump: impl Fn() -> String, functions: &[&str]) {
+    wait_until(|| {
+        let dump = dump();
+        let is_seen = |name: &&str| {
+            let mut groups = dump.split("\n\n").filter(|group| group.contains(&format!("{name} at")));
+            groups.any(|group| group.contains("[running]") && group.contains("spawned at tests/dump.rs"))
+        };
+        functions.iter().all(is_seen)
+    });
+}
+
+#[test]
+fn goroutines_that_run_elsewhere_are_shown_with_their_frames() {
+    if !cfg!(feature = "backtrace") {
+        return;
+    }
+    for free in [false, true] {
+        let runtime = runtime(4, free);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (one, two, three) = (stop.clone(), stop.clone(), stop.clone());
+        let handles = [
+            runtime.go(move || spins_until(&one)),
+            runtime.go(move || blocks_its_thread_until(&two)),
+            runtime.go(move || {
+                let dedicated = task::Builder::new().dedicated(true);
+                let handle = dedicated.spawn(move || outer_of_the_spinner(&three)).unwrap();
+                handle.join().unwrap();
+            }),
+        ];
+        // From a plain thread, and from a goroutine.
+        let functions = ["spins_until", "blocks_its_thread_until", "outer_of_the_spinner"];
+        is_seen_in(|| runtime.dump(), &functions);
+        runtime.run(|| is_seen_in(current::dump, &functions));
+        stop.store(true, Relaxed);
+        for handle in handles {
+            handle.join().unwrap();
+        }
+    }
+}
+
+#[inline(never)]
+fn outer_of_the_spinner(stop: &AtomicBool) {
+    while !stop.load(Relaxed) {
+        std::hint::black_box(stop);
+    }
+}
+
+#[test]
+fn goroutines_may_do_anything_while_they_are_looked_at() {
+    for free in [false, true] {
+        let runtime = runtime(4, free);
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..8 {
+            let stop = stop.clone();
+            runtime.go(move || {
+                let mut grown = 0;
+                while !stop.load(Relaxed) {
+                    // Stacks that grow, allocations, system calls, ends, switches.
+                    grown += deep(100);
+                    let text: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+                    std::hint::black_box(text);
+                    go(|| deep(400)).join().unwrap();
+                    std::thread::yield_now();
+                    greenroutine::yield_now();
+                }
+                grown
+            });
+        }
+        for _ in 0..if cfg!(debug_assertions) { 50 } else { 500 } {
+            assert!(runtime.dump().contains("goroutines of runtime"));
+        }
+        stop.store(true, Relaxed);
+    }
+}
+
+#[inline(never)]
+fn deep(depth: usize) -> usize {
+    let block = std::hint::black_box([depth; 100]);
+    if depth == 0 { block[0] } else { deep(depth - 1) + block[99] - depth }
+}
+
+#[test]
+fn a_hundred_thousand_are_counted_and_stand_together() {
+    let runtime = runtime(2, false);
+    let (s, r) = chan::<()>(0);
+    let count = 100_000;
+    let handles: Vec<_> = (0..count)
+        .map(|_| {
+            let r = r.clone();
+            runtime.go(move || outer_of_the_receiver(&r))
+        })
+        .collect();
+    wait_until(|| runtime.metrics().workers.iter().map(|worker| worker.parks).sum::<u64>() >= count);
+    let start = std::time::Instant::now();
+    let dump = runtime.dump();
+    println!("described in {:?}", start.elapsed());
+    assert!(dump.starts_with("100000 goroutines of runtime"));
+    assert_eq!(dump.matches("[chan receive]").count() as u64, count);
+    assert_eq!(dump.matches("spawned at").count(), 1);
+    drop(s);
+    for handle in handles {
+        handle.join().unwrap();
+    }
 }
 
 #[test]

@@ -12,12 +12,16 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::frames::{self, Walker};
 use crate::routine::{TaskRef, Wait, slot};
-use crate::sched::Core;
+use crate::sched::{Core, WorkerShared};
+
+const RUNNING: &str = "running";
 
 /// Goroutines that are alike.
 struct Group {
@@ -30,7 +34,7 @@ struct Group {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Below {
     state: &'static str,
-    site: String,
+    site: &'static Location<'static>,
     frames: Vec<u64>,
 }
 
@@ -53,7 +57,13 @@ pub(crate) fn dump(core: &Core) -> String {
 
 /// `me`: the caller's id and frames.
 fn write(core: &Core, me: Option<(u64, &[u64])>) -> String {
-    let running: Vec<_> = core.workers().map(|w| w.running.load(Ordering::Relaxed).cast_const()).collect();
+    let workers = core.all_workers();
+    let runs = |task: TaskRef| {
+        let here = |worker: &&Arc<WorkerShared>| {
+            std::ptr::eq(worker.running.load(Ordering::Relaxed), std::ptr::from_ref(task))
+        };
+        workers.iter().find(here).map(|worker| worker.tid.load(Ordering::Relaxed))
+    };
     let mut walker = Walker::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut by_below: HashMap<Below, usize> = HashMap::new();
@@ -61,12 +71,14 @@ fn write(core: &Core, me: Option<(u64, &[u64])>) -> String {
     core.for_each_goroutine(|task| {
         count += 1;
         let id = task.id.load(Ordering::Relaxed);
-        let state = state(task, running.contains(&std::ptr::from_ref(task)));
-        let frames = match me {
-            Some((me, own)) if me == id => own.to_vec(),
+        let tid = runs(task);
+        let state = state(task, tid.is_some());
+        let frames = match (me, tid) {
+            (Some((me, own)), _) if me == id => own.to_vec(),
+            (_, Some(tid)) if state == RUNNING => walker.walk_running(task, tid),
             _ => walker.walk(task),
         };
-        let below = Below { state, site: task.site.get().to_string(), frames };
+        let below = Below { state, site: task.site.get(), frames };
         let at = *by_below.entry(below).or_insert_with_key(|below| {
             groups.push(Group { lines: Vec::new(), below: below.clone() });
             groups.len() - 1
@@ -125,7 +137,7 @@ pub(super) fn state(task: TaskRef, running: bool) -> &'static str {
     match task.wake.waiting() {
         Some(wait) => Wait::words(wait),
         None if task.slot().is_none() => "not started",
-        None if running => "running",
+        None if running => RUNNING,
         None => "runnable",
     }
 }

@@ -1,19 +1,20 @@
 //! Where a goroutine waits: its frames, from the registers that it has saved, by the tables for unwinding; and their names.
 //!
 //! Nothing is guessed and nothing of a goroutine's is touched: the kernel copies its stack (`sys::mem::read_own`), so it may go on or end meanwhile; then the copy is dropped, which
-//! its wake word tells (the number of the wait has changed). The walk ends where the tables end or where it leaves the copy.
+//! its wake word tells (the number of the wait has changed). One that runs is asked by a signal, and copies its own stack (`sys::look`). The walk ends where the tables end or where it leaves the copy.
 //!
 //! The twin `frames_off` has the same functions for builds without the feature `backtrace`.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
-use framehop::{CacheNative, ExplicitModuleSectionInfo, Module, Unwinder, UnwinderNative};
+use framehop::{CacheNative, ExplicitModuleSectionInfo, Module, UnwindRegsNative, Unwinder, UnwinderNative};
 
 use crate::arch;
 use crate::routine::{SlotRef, TaskRef, slot};
-use crate::sys::{images, mem};
+use crate::sys::{images, look, mem};
 
 /// More frames than anybody reads.
 const MOST: usize = 64;
@@ -77,16 +78,34 @@ impl Walker {
         if !is_copied || task.wake.waiting().is_none() || task.wake.look() != word {
             return Vec::new();
         }
+        let word = |at: usize| self.copy.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes);
+        let [Some(pc), Some(fp)] = [arch::SAVED_PC, arch::SAVED_FP].map(word) else { return Vec::new() };
+        self.unwind(pc, registers(pc, (begin + arch::SAVED_BYTES) as u64, fp), begin)
+    }
+
+    /// As [`walk`](Self::walk), of a goroutine that runs on the thread with this number: that says where it is. Empty if it does not, or if the goroutine has stopped meanwhile.
+    pub(super) fn walk_running(&mut self, task: TaskRef, tid: i32) -> Vec<u64> {
+        let id = task.id.load(Ordering::Relaxed);
+        let Some(slot) = task.slot() else { return Vec::new() };
+        let stack = slot.stack.slot_base()..slot.stack.address();
+        self.copy.resize(MOST_BYTES, 0);
+        let Some(found) = look::ask(tid, &stack, &mut self.copy) else { return Vec::new() };
+        // The stack is the goroutine's until it ends, and then the id is another's.
+        if task.id.load(Ordering::Relaxed) != id {
+            return Vec::new();
+        }
+        self.copy.truncate(stack.end - found.sp);
+        self.unwind(found.pc as u64, interrupted(found), found.sp)
+    }
+
+    /// The code addresses from these registers outwards; the copy is of the stack from `begin` on.
+    fn unwind(&mut self, pc: u64, registers: UnwindRegsNative, begin: usize) -> Vec<u64> {
         let copy = &self.copy;
         let mut read = |at: u64| {
             let at = (at as usize).checked_sub(begin).ok_or(())?;
             let word = copy.get(at..).and_then(|rest| rest.first_chunk()).ok_or(())?;
             Ok(u64::from_ne_bytes(*word))
         };
-        let [Ok(pc), Ok(fp)] = [arch::SAVED_PC, arch::SAVED_FP].map(|at| read((begin + at) as u64)) else {
-            return Vec::new();
-        };
-        let registers = registers(pc, (begin + arch::SAVED_BYTES) as u64, fp);
         let mut frames = self.tables.unwinder.iter_frames(pc, registers, &mut self.tables.cache, &mut read);
         let mut out = Vec::new();
         while let (true, Ok(Some(frame))) = (out.len() < MOST, frames.next()) {
@@ -141,14 +160,25 @@ fn module(image: images::Image) -> Module<&'static [u8]> {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn registers(pc: u64, sp: u64, fp: u64) -> framehop::UnwindRegsNative {
-    framehop::UnwindRegsNative::new(pc, sp, fp)
+fn registers(pc: u64, sp: u64, fp: u64) -> UnwindRegsNative {
+    UnwindRegsNative::new(pc, sp, fp)
 }
 
 #[cfg(target_arch = "aarch64")]
-fn registers(pc: u64, sp: u64, fp: u64) -> framehop::UnwindRegsNative {
+fn registers(pc: u64, sp: u64, fp: u64) -> UnwindRegsNative {
     // The link register is of no use in the middle of a function: that has saved it.
-    framehop::UnwindRegsNative::new(pc, sp, fp)
+    UnwindRegsNative::new(pc, sp, fp)
+}
+
+/// Those of a thread that was interrupted anywhere.
+#[cfg(target_arch = "x86_64")]
+fn interrupted(found: look::Registers) -> UnwindRegsNative {
+    UnwindRegsNative::new(found.pc as u64, found.sp as u64, found.fp as u64)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn interrupted(found: look::Registers) -> UnwindRegsNative {
+    UnwindRegsNative::new(found.link as u64, found.sp as u64, found.fp as u64)
 }
 
 /// The frames of the caller, if it is a goroutine.

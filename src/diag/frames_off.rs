@@ -16,6 +16,11 @@ impl Walker {
     }
 
     /// None.
+    pub(super) fn walk_running(&mut self, _: TaskRef, _: i32) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// None.
     pub(super) fn names(&mut self, _: u64) -> &[String] {
         &[]
     }

@@ -4,7 +4,9 @@
 //! from outside are counted in `foreign` while they touch it.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Injector;
@@ -60,6 +62,8 @@ pub(crate) struct WorkerShared {
     pub(crate) next: AtomicPtr<Task>,
     /// The goroutine that runs now, for dumps and for the report of a stuck worker.
     pub(crate) running: AtomicPtr<Task>,
+    /// The kernel's number of its thread; 0 before that runs.
+    pub(crate) tid: AtomicI32,
     pub(crate) counters: CachePadded<Counters>,
     /// When it was last woken from its sleep; 0 once it has seen that.
     pub(super) woken_at: AtomicU64,
@@ -231,7 +235,7 @@ impl Core {
     }
 
     /// All workers, dedicated ones too.
-    pub(super) fn all_workers(&self) -> Vec<Arc<WorkerShared>> {
+    pub(crate) fn all_workers(&self) -> Vec<Arc<WorkerShared>> {
         self.workers().chain(self.dedicated.lock().iter()).cloned().collect()
     }
 

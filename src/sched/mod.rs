@@ -59,7 +59,7 @@ pub(crate) mod waitq;
 pub(crate) mod worker;
 
 pub(crate) use self::ambient::{current_core, current_goroutine, current_task, random, working_for};
-pub(crate) use self::core::Core;
+pub(crate) use self::core::{Core, WorkerShared};
 pub(crate) use self::park::{Commit, ParkOp, block, pass_safepoint, safepoint, yield_now};
 pub(crate) use self::ready::ready;
 pub(crate) use self::spawn::{Options, SpawnError, spawn};

@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_deque::Steal;
@@ -173,6 +173,7 @@ pub(crate) fn start(
         poller: OnceLock::new(),
         next: AtomicPtr::new(ptr::null_mut()),
         running: AtomicPtr::new(ptr::null_mut()),
+        tid: AtomicI32::new(0),
         counters: CachePadded::new(Counters::default()),
         woken_at: AtomicU64::new(0),
         latencies: Box::new(Latencies::new()),
@@ -189,6 +190,7 @@ pub(crate) fn start(
         while !shared2.listed.load(Ordering::Acquire) {
             std::thread::park();
         }
+        shared2.tid.store(sys::thread::tid(), Ordering::Relaxed);
         sys::thread::precise_timers();
         let ours = Ours::new();
         // Without it the thread has std's, which is enough to grow a stack and too small for nothing we do.

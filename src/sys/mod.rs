@@ -15,6 +15,7 @@
 //! | `socket` | sockets: what std has no function for |
 //! | `file` | files: what is in memory already |
 //! | `stop` | the signal that stops threads, and what it interrupted |
+//! | `look` | what a thread is doing at this moment |
 //! | `uffd` | which pages were written to |
 //! | `segments` | writable data and thread-local storage of what is loaded |
 //! | `tasks` | the threads of the process, and which of them sleep |
@@ -30,6 +31,8 @@ pub(crate) mod futex;
 #[cfg(feature = "backtrace")]
 pub(crate) mod images;
 pub(crate) mod limits;
+#[cfg(feature = "backtrace")]
+pub(crate) mod look;
 pub(crate) mod mem;
 pub(crate) mod quit;
 pub(crate) mod segments;

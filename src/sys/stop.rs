@@ -1,4 +1,4 @@
-//! The signal that stops threads for the collector: which it is, sending it, and what it interrupted.
+//! The signal that stops threads for the collector: which it is, sending it, and what it interrupted. A thread that is only asked where it is (`look`) gets the same.
 //!
 //! A real-time signal that has no handler yet is taken, from the top downwards: programs that use one mostly count from the bottom. It runs on the alternate stack where the
 //! thread has one, because a goroutine's stack has no room for the registers of a modern processor; it restarts what it interrupts (`SA_RESTART`).
@@ -19,19 +19,26 @@ pub(crate) struct Interrupted {
 /// Called in the signal handler: no lock, no allocation, no panic. Thread-locals without destructor may be used.
 pub(crate) type StopHandler = fn(Interrupted);
 
-static CHOSEN: OnceLock<Result<(i32, StopHandler), OsError>> = OnceLock::new();
+static CHOSEN: OnceLock<Result<i32, OsError>> = OnceLock::new();
+static HANDLER: OnceLock<StopHandler> = OnceLock::new();
 
 /// Chooses a signal and installs `handler` for it. Only the first call has an effect.
 pub(crate) fn install(handler: StopHandler) -> Result<(), OsError> {
+    HANDLER.get_or_init(|| handler);
+    prepare()
+}
+
+/// Chooses a signal, for who only looks.
+pub(super) fn prepare() -> Result<(), OsError> {
     CHOSEN
-        .get_or_init(|| choose().and_then(|signal| set_handler(signal).map(|()| (signal, handler))))
+        .get_or_init(|| choose().and_then(|signal| set_handler(signal).map(|()| signal)))
         .clone()
         .map(|_| ())
 }
 
 /// The signal.
 pub(crate) fn signal() -> Option<i32> {
-    CHOSEN.get()?.as_ref().ok().map(|(signal, _)| *signal)
+    CHOSEN.get()?.as_ref().ok().copied()
 }
 
 fn choose() -> Result<i32, OsError> {
@@ -62,7 +69,10 @@ fn set_handler(signal: i32) -> Result<(), OsError> {
 
 extern "C" fn on_signal(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     signal::keeping_errno(|| {
-        if let Some(Ok((_, handler))) = CHOSEN.get() {
+        #[cfg(feature = "backtrace")]
+        // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
+        super::look::answer(|| unsafe { registers(context) });
+        if let Some(handler) = HANDLER.get() {
             // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
             handler(unsafe { interrupted(context) });
         }
@@ -93,6 +103,27 @@ unsafe fn interrupted(context: *mut libc::c_void) -> Interrupted {
         // The vector registers are in the context's reserved part. Those of SVE, where it is in use, may follow it: 8 KiB at most.
         let sp = ucontext.uc_mcontext.sp as usize;
         Interrupted { sp, registers: (start, start + size_of::<libc::ucontext_t>()) }
+    }
+}
+
+/// # Safety
+///
+/// - As for `interrupted`.
+#[cfg(feature = "backtrace")]
+unsafe fn registers(context: *mut libc::c_void) -> super::look::Registers {
+    // SAFETY: by the contract this is a live, aligned ucontext_t.
+    let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    #[cfg(target_arch = "x86_64")]
+    {
+        let [pc, sp, fp] =
+            [libc::REG_RIP, libc::REG_RSP, libc::REG_RBP].map(|at| machine.gregs[at as usize] as usize);
+        super::look::Registers { pc, sp, fp, link: 0 }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let [pc, sp, fp, link] =
+            [machine.pc, machine.sp, machine.regs[29], machine.regs[30]].map(|word| word as usize);
+        super::look::Registers { pc, sp, fp, link }
     }
 }
 
