@@ -85,7 +85,8 @@ impl Runtime {
         crate::diag::states(&self.core)
     }
 
-    /// The goroutines of this runtime, in words.
+    /// The goroutines of this runtime, in words. The threads that run one are asked where they are by a signal (the highest real-time signal without a handler); a system call of a
+    /// goroutine that does not restart by itself then ends with `EINTR`, as std's callers expect of any.
     pub fn dump(&self) -> String {
         crate::diag::dump(&self.core)
     }
