@@ -155,7 +155,9 @@ pub use crate::runtime::{Runtime, run};
 #[global_allocator]
 static ALLOCATOR: heap::Allocator = heap::Allocator;
 
-/// The one call that goes up: what describes goroutines, for the scheduler's reports.
+#[cfg(all(feature = "gc", not(loom)))]
+pub(crate) use crate::diag::backtraces;
+/// The calls that go up: what describes goroutines, for the scheduler's reports, and where they wait, for the collector's.
 #[cfg(not(loom))]
 pub(crate) use crate::diag::dump as describe;
 

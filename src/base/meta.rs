@@ -184,6 +184,15 @@ impl Frozen {
     pub(crate) fn for_each_numbered_block(&self, mut visit: impl FnMut(usize, *mut Block, usize)) {
         number_blocks(&self.0.chunks, &mut visit);
     }
+
+    /// The block that an address lies in, with its size class.
+    pub(crate) fn block_at(&self, address: usize) -> Option<(*mut Block, usize)> {
+        let chunk =
+            self.0.chunks.iter().find(|chunk| (chunk.base..chunk.base + chunk.used).contains(&address))?;
+        let offset = address - chunk.base;
+        let start = chunk.base + offset - offset % SIZES[chunk.class];
+        Some((start as *mut Block, chunk.class))
+    }
 }
 
 fn number_blocks(chunks: &[Chunk], visit: &mut impl FnMut(usize, *mut Block, usize)) {

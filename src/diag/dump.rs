@@ -55,12 +55,30 @@ pub(crate) fn dump(core: &Core) -> String {
     })
 }
 
+/// Where goroutines wait, of which the caller holds references: the functions and their places.
+#[cfg(feature = "gc")]
+pub(crate) fn backtraces(tasks: &[TaskRef]) -> Vec<Vec<String>> {
+    let walk = || {
+        let mut walker = Walker::new();
+        let walk = |task: &TaskRef| {
+            let frames = walker.walk(task);
+            frames.into_iter().flat_map(|frame| walker.names(frame).to_vec()).collect()
+        };
+        tasks.iter().map(walk).collect()
+    };
+    if tasks.is_empty() || slot::current().is_none() {
+        return walk();
+    }
+    // As above.
+    std::thread::scope(|scope| scope.spawn(walk).join()).unwrap_or_else(|_| vec![Vec::new(); tasks.len()])
+}
+
 /// `me`: the caller's id and frames.
 fn write(core: &Core, me: Option<(u64, &[u64])>) -> String {
     let workers = core.all_workers();
     let runs = |task: TaskRef| {
         let here = |worker: &&Arc<WorkerShared>| {
-            std::ptr::eq(worker.running.load(Ordering::Relaxed), std::ptr::from_ref(task))
+            std::ptr::eq(worker.running.get(), task)
         };
         workers.iter().find(here).map(|worker| worker.tid.load(Ordering::Relaxed))
     };

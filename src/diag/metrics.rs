@@ -158,7 +158,7 @@ pub(crate) fn metrics(core: &Core) -> Metrics {
 
 /// How many goroutines are in which state, in the words of the dump.
 pub(crate) fn states(core: &Core) -> BTreeMap<&'static str, usize> {
-    let running: Vec<_> = core.workers().map(|w| w.running.load(Ordering::Relaxed).cast_const()).collect();
+    let running: Vec<_> = core.workers().map(|w| w.running.get()).collect();
     let mut out = BTreeMap::new();
     core.for_each_goroutine(|task| {
         *out.entry(state(task, running.contains(&std::ptr::from_ref(task)))).or_default() += 1;

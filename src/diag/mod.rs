@@ -11,6 +11,8 @@ mod metrics;
 mod prometheus;
 pub(crate) mod trace;
 
+#[cfg(feature = "gc")]
+pub(crate) use dump::backtraces;
 pub(crate) use dump::dump;
 
 pub use distribution::Distribution;

@@ -6,8 +6,8 @@
 //! **Pace.** After a cycle with `live` bytes of objects alive and `roots` bytes read to find them, the next one begins when `(live + roots) * percent / 100` bytes have been allocated, and not before
 //! 16 MiB times the same, less what was allocated while the last one ran: Go's rule (runtime/mgcpacer.go), with ordinary Rust memory that has to be read counted among the roots.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::concurrent::{self, Barrier, Failure};
@@ -63,7 +63,12 @@ struct State {
     pauses: Pauses,
     mark_time: Duration,
     sweep_time: Duration,
+    /// What the thread is to do between two cycles.
+    jobs: Vec<Job>,
 }
+
+/// Something that only the collector's thread may do: to stop the world.
+type Job = Box<dyn FnOnce() + Send>;
 
 /// All that is of one process: the child of a fork has no collector's thread, and may find locks held by threads that it does not have.
 struct Shared {
@@ -182,6 +187,7 @@ fn start(is_last: bool) -> Shared {
         pauses: Pauses::new(),
         mark_time: Duration::ZERO,
         sweep_time: Duration::ZERO,
+        jobs: Vec::new(),
     };
     state.set_next();
     Shared { state: Mutex::new(state), ended: Condvar::new(), cycles: AtomicU32::new(0) }
@@ -240,9 +246,42 @@ fn serve(mut barrier: Option<Barrier>) {
             }
         }
         WANTED.store(0, Ordering::Release);
+        do_jobs();
         if PAUSED.load(Ordering::SeqCst) == 0 {
             one_cycle(&mut barrier, &mut space);
         }
+    }
+}
+
+/// Does what was asked for by [`on_the_thread`].
+fn do_jobs() {
+    let shared = shared();
+    let jobs = std::mem::take(&mut shared.state.lock().jobs);
+    for job in jobs {
+        job();
+        // Under the lock: who looks for the result has the lock until it waits.
+        drop(shared.state.lock());
+        shared.ended.notify_all();
+    }
+}
+
+/// Runs `work` on the collector's thread, between two cycles; `None` where nothing is collected. What `work` refers to is no root while it runs.
+pub(super) fn on_the_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let shared = shared();
+    let result = Arc::new(Mutex::new(None));
+    let place = result.clone();
+    let mut state = shared.state.lock();
+    if state.backend == Backend::Off {
+        return None;
+    }
+    state.jobs.push(Box::new(move || *place.lock() = Some(work())));
+    request();
+    loop {
+        if let Some(result) = result.lock().take() {
+            return Some(result);
+        }
+        // In a static: whoever waits here is reached from there, whatever the job looks for.
+        shared.ended.wait(&mut state);
     }
 }
 

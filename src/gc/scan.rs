@@ -76,12 +76,17 @@ fn ambiguous(marker: &mut Marker, range: Range<usize>) {
 
 /// Writable data of everything that is loaded, and the thread-locals of every thread.
 fn data_and_thread_locals(marker: &mut Marker, world: &Stopped) {
+    for_each_static(world, |_, range| plain(marker, range));
+}
+
+/// Calls `each` with the writable data of everything that is loaded, and with the thread-locals of every thread, and its thread.
+pub(super) fn for_each_static(world: &Stopped, mut each: impl FnMut(Option<&'static Record>, Range<usize>)) {
     segments::for_each(|part| match part {
-        Part::Data(range) => plain(marker, range),
+        Part::Data(range) => each(None, range),
         Part::ThreadLocal(offsets) => {
             for thread in world.threads().filter(|thread| thread.thread_pointer() != 0) {
                 let at = |offset: isize| thread.thread_pointer().wrapping_add_signed(offset);
-                plain(marker, at(offsets.start)..at(offsets.end));
+                each(Some(thread), at(offsets.start)..at(offsets.end));
             }
         }
     });
@@ -89,27 +94,32 @@ fn data_and_thread_locals(marker: &mut Marker, world: &Stopped) {
 
 /// A thread's registers and its stack. Returns whether its stack pointer is neither in its own stack nor in a goroutine's.
 fn one_thread(marker: &mut Marker, thread: &'static Record) -> bool {
+    for_each_part(thread, |range| ambiguous(marker, range))
+}
+
+/// Calls `each` with where a stopped thread has references: its registers, and what is in use of its stack. As [`one_thread`].
+pub(super) fn for_each_part(thread: &'static Record, mut each: impl FnMut(Range<usize>)) -> bool {
     let (start, end) = thread.registers();
-    ambiguous(marker, start..end);
+    each(start..end);
     let sp = thread.sp();
     let from = (sp & !7).saturating_sub(RED_ZONE);
     if let Some(end) = end_of_running(sp) {
-        ambiguous(marker, from..end);
+        each(from..end);
         return false;
     }
     let own = thread.bounds();
     if let Some((_, high)) = own.filter(|(low, high)| (*low..*high).contains(&sp)) {
-        ambiguous(marker, from..high);
+        each(from..high);
         return false;
     }
     // A handler on an alternate stack, or a library that switches stacks: all of the mapping from there on, and all there is of the thread's own.
     if let Some(mapping) = segments::mapping_of(sp) {
-        ambiguous(marker, from.max(mapping.start)..mapping.end);
+        each(from.max(mapping.start)..mapping.end);
     }
     if let Some((low, high)) = own
         && let Some(mapping) = segments::mapping_of(high - 1)
     {
-        ambiguous(marker, low.max(mapping.start)..high);
+        each(low.max(mapping.start)..high);
     }
     own.is_some()
 }

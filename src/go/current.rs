@@ -17,7 +17,7 @@ use crate::sys::clock;
 pub struct Id(NonZeroU64);
 
 impl Id {
-    pub(super) fn of(task: TaskRef) -> Self {
+    pub(crate) fn of(task: TaskRef) -> Self {
         Self(NonZeroU64::new(task.id.load(Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX))
     }
 

@@ -81,6 +81,14 @@ impl Frozen {
         addresses(self.pages.known(kind))
     }
 
+    /// Calls `each` with every free block that lies in a magazine and may hold stale pointers.
+    pub(crate) fn for_each_idle(&self, mut each: impl FnMut(usize)) {
+        for owner in registry::all().filter(|owner| owner.is_settled()) {
+            // The bins of blocks that may hold pointers.
+            (0..BINS).step_by(2).flat_map(|bin| owner.blocks(bin)).for_each(&mut each);
+        }
+    }
+
     /// Calls `each` with every stretch of memory that the program has in manual blocks that may hold pointers. Free blocks in magazines are among it: see [`block_at`].
     pub(crate) fn for_each_manual(&self, mut each: impl FnMut(Range<usize>)) {
         self.for_each_span(Kind::ManualScan, |span| live_stretches(span, &mut each));

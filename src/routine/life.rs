@@ -81,6 +81,11 @@ impl Life {
         (life >= REF, life & DONE == 0)
     }
 
+    /// Whether somebody waits for the end. For who has stopped the world.
+    pub(crate) fn has_joiner(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & JOINER != 0
+    }
+
     /// One more reference, from one that the caller holds.
     pub(crate) fn add_ref(&self) {
         self.0.fetch_add(REF, Ordering::Relaxed);

@@ -15,8 +15,9 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::cell::{Kind, MORE_SHARED, Task};
+use super::cell::{Kind, MORE_SHARED, Task, TaskRef};
 use super::slot::Slot;
+use super::wake::Wait;
 use crate::base::meta::Block;
 use crate::stack::{HEADER_BYTES, geometry};
 
@@ -97,4 +98,40 @@ pub(crate) fn header_of(block: *mut Block, class: usize) -> (Range<usize>, usize
 /// Where the stack ends of the goroutine that runs with that stack pointer; none if it is no goroutine's.
 pub(crate) fn end_of_running(sp: usize) -> Option<usize> {
     Some(geometry::header_at(sp)?.address().max(sp))
+}
+
+/// A goroutine, for who searches for goroutines that nobody reaches, with the world stopped.
+pub(crate) struct Member {
+    pub(crate) task: TaskRef,
+    /// Where the header of its stack is; 0 if it has none.
+    pub(crate) slot: usize,
+    /// Whether it has ended: what it left is somebody's to take.
+    pub(crate) has_ended: bool,
+    /// Whether it waits, and can only be woken by somebody who has its address, or one in its stack.
+    pub(crate) depends_on_others: bool,
+}
+
+/// The goroutine in a block; none if the block is free, or a plain thread's.
+pub(crate) fn member(block: *mut Block) -> Option<Member> {
+    let task = Task::from_block(block);
+    let (is_used, may_run) = task.life.look();
+    if !is_used || task.kind.get() != Kind::Goroutine {
+        return None;
+    }
+    let slot = if may_run { task.slot.load(Ordering::Relaxed) as usize } else { 0 };
+    let depends_on_others = may_run && task.wake.waiting().is_some_and(Wait::is_for_others);
+    Some(Member { task, slot, has_ended: !may_run, depends_on_others })
+}
+
+/// What a goroutine's own record holds for it: the closure of one that has not begun, or what one has left that has ended. One that waits has neither.
+pub(crate) fn holds_payload(task: TaskRef) -> bool {
+    task.fresh.get() || task.wake.waiting().is_none()
+}
+
+/// The words of a goroutine's record that lead to those whom its end wakes, and to what is its own elsewhere.
+pub(crate) fn links(task: TaskRef) -> [Range<usize>; 3] {
+    let words = |field: usize, count: usize| field..field + count * size_of::<usize>();
+    let scope = words(&raw const task.scope as usize, usize::from(task.scope().is_some()));
+    let joiner = words(&raw const task.joiner as usize, 2 * usize::from(task.life.has_joiner()));
+    [scope, words(&raw const task.extras as usize, 1), joiner]
 }

@@ -90,6 +90,11 @@ impl Wait {
         matches!(self, Self::ChanReceive | Self::Select | Self::WaitGroup)
     }
 
+    /// Whether what is waited for by that code comes from other tasks of the program, and from nowhere else: not from the clock, the kernel, a thread of the runtime, or a future of somebody else's.
+    pub(crate) fn is_for_others(code: u8) -> bool {
+        code <= Self::SingleFlight as u8 && code != Self::Sleep as u8
+    }
+
     /// The words of goroutine dumps.
     pub(crate) fn words(code: u8) -> &'static str {
         match code {

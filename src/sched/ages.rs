@@ -16,7 +16,7 @@ const SHARE: u64 = 200;
 
 /// See the file's documentation.
 pub(crate) struct Ages {
-    /// By the cell's address: the wait, and when it was first seen.
+    /// By the cell's address, inverted, so that a search for goroutines that nobody reaches (`gc::leaks`) finds none here: the wait, and when it was first seen.
     seen: Lock<HashMap<usize, (u64, u64)>>,
     next: AtomicU64,
 }
@@ -30,7 +30,7 @@ impl Ages {
     pub(crate) fn waited(&self, task: TaskRef) -> Option<Duration> {
         let word = task.wake.look();
         task.wake.waiting()?;
-        let (seen, since) = *self.seen.lock().get(&std::ptr::from_ref(task).addr())?;
+        let (seen, since) = *self.seen.lock().get(&!std::ptr::from_ref(task).addr())?;
         (seen == word).then(|| Duration::from_nanos(clock::now_ns().saturating_sub(since)))
     }
 }
@@ -45,7 +45,7 @@ impl Core {
         let mut before = std::mem::take(&mut *self.ages.seen.lock());
         let mut after = HashMap::with_capacity(before.len());
         self.for_each_goroutine(|task| {
-            let (at, word) = (std::ptr::from_ref(task).addr(), task.wake.look());
+            let (at, word) = (!std::ptr::from_ref(task).addr(), task.wake.look());
             if task.wake.waiting().is_some() {
                 let entry = before.remove(&at).filter(|(seen, _)| *seen == word);
                 after.insert(at, entry.unwrap_or((word, begin)));

@@ -135,7 +135,7 @@ impl Pool {
             state.idle += 1;
             let seq = pool.seq.load(Ordering::SeqCst);
             drop(state);
-            let in_time = blocked::wait(&pool.seq, seq, clock::now_ns().saturating_add(IDLE_NS));
+            let in_time = blocked::rest(&pool.seq, seq, clock::now_ns().saturating_add(IDLE_NS));
             let mut state = pool.state.lock();
             state.idle -= 1;
             if !in_time && state.jobs.is_empty() {

@@ -34,6 +34,29 @@ use crate::sys::mem::GuardMode;
 use crate::sys::{clock, futex};
 use crate::world::blocked;
 
+/// Who runs on a worker. The address is kept inverted: it outlives the run, and a search for goroutines that nobody reaches (`gc::leaks`) must not find it.
+pub(crate) struct Running(AtomicPtr<Task>);
+
+impl Running {
+    pub(super) fn none() -> Self {
+        Self(AtomicPtr::new(Self::invert(std::ptr::null_mut())))
+    }
+
+    fn invert(task: *mut Task) -> *mut Task {
+        task.map_addr(|address| !address)
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&self, task: TaskRef) {
+        self.0.store(Self::invert(std::ptr::from_ref(task).cast_mut()), Ordering::Relaxed);
+    }
+
+    /// The cell, which may serve another goroutine by now; null if nobody has run.
+    pub(crate) fn get(&self) -> *const Task {
+        Self::invert(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// The part of a worker that others may touch. Counters are written by the owner alone, with plain stores.
 pub(crate) struct WorkerShared {
     /// Position in the table and in the idle mask; [`usize::MAX`] for a dedicated thread, which is in neither.
@@ -60,8 +83,8 @@ pub(crate) struct WorkerShared {
     pub(super) poller: OnceLock<Arc<Poller>>,
     /// The goroutine to run next: the owner's in home mode, anybody's to take in free mode while the owner is stuck.
     pub(crate) next: AtomicPtr<Task>,
-    /// The goroutine that runs now, for dumps and for the report of a stuck worker.
-    pub(crate) running: AtomicPtr<Task>,
+    /// The goroutine that runs now, or ran last, for dumps and for the report of a stuck worker.
+    pub(crate) running: Running,
     /// The kernel's number of its thread; 0 before that runs.
     pub(crate) tid: AtomicI32,
     pub(crate) counters: CachePadded<Counters>,
@@ -86,13 +109,23 @@ impl Latencies {
     }
 }
 
-/// A goroutine in the injector, which owns the right to run it.
-#[derive(Clone, Copy)]
-pub(crate) struct Runnable(pub(crate) TaskRef);
+/// A goroutine in the injector, which owns the right to run it. Inverted, as in [`Running`]: the injector keeps what was taken out of it for a while.
+pub(crate) struct Runnable(*const Task);
 
 // SAFETY: whoever takes it out of the injector is the only one to run the goroutine, and the injector orders the hand-over. That what lies on a
 // started goroutine's stack may change threads is what `free_migration` asks of the user; unstarted ones hold a closure that is Send.
 unsafe impl Send for Runnable {}
+
+impl Runnable {
+    pub(super) fn new(task: TaskRef) -> Self {
+        Self(std::ptr::from_ref(task).map_addr(|address| !address))
+    }
+
+    pub(super) fn task(&self) -> TaskRef {
+        // SAFETY: a cell, which is mapped for ever, inverted twice.
+        unsafe { &*self.0.map_addr(|address| !address) }
+    }
+}
 
 /// Written by the owner with load and store, read by anybody.
 #[derive(Default)]

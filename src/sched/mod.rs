@@ -26,6 +26,7 @@
 //! | `ages` | how long who has waited |
 //! | `quit` | SIGQUIT: all goroutines on standard error |
 //! | `trace` | what happens, as small records |
+//! | `lost` | one that waits for ever, to be described and cancelled |
 //! | `stall` | whether all goroutines wait for ever |
 //! | `monitor` | stuck workers, preemption, spares, trimming |
 //! | `thread` | plain threads as waiters |
@@ -38,6 +39,8 @@ pub(crate) mod config;
 pub(crate) mod core;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+#[cfg(feature = "gc")]
+pub(crate) mod lost;
 pub(crate) mod monitor;
 pub(crate) mod panics;
 pub(crate) mod park;

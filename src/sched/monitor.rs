@@ -219,7 +219,7 @@ impl Core {
 
 /// Says once a worker which goroutine keeps it busy.
 fn report(worker: &WorkerShared) {
-    let running = worker.running.load(Ordering::Relaxed);
+    let running = worker.running.get();
     // SAFETY: null, or a cell, which is mapped for ever; `id` is atomic. The goroutine may have ended meanwhile: then the report
     // names it still, which is right for the 10 ms it is about.
     let task: Option<&Task> = unsafe { running.as_ref() };

@@ -138,7 +138,7 @@ impl Poller {
         if deadline == 0 {
             self.epoll.wait(&mut events, 0);
         } else {
-            blocked::during(|| self.epoll.wait(&mut events, deadline));
+            blocked::rest_during(|| self.epoll.wait(&mut events, deadline));
         }
         self.polled_at.store(clock::now_ns(), Ordering::Relaxed);
         if events.count() != 0 {
@@ -260,7 +260,7 @@ impl Worker {
     pub(super) fn nap(&self, asleep: u32, deadline: u64) -> bool {
         let state = &self.shared.state;
         if asleep & state::POLLING == 0 {
-            return blocked::wait(state, asleep, deadline);
+            return blocked::rest(state, asleep, deadline);
         }
         let Some(poller) = self.shared.poller.get() else { return false };
         let mut found = false;

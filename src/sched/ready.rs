@@ -62,7 +62,7 @@ fn ready_foreign(task: TaskRef) {
     // While this is not 0 the runtime does not end, even if the goroutine runs and ends before we are done here.
     core.foreign.fetch_add(1, Ordering::SeqCst);
     if core.config.free_migration && !task.bound.load(Ordering::Relaxed) {
-        core.injector.push(Runnable(task));
+        core.injector.push(Runnable::new(task));
         std::sync::atomic::fence(Ordering::SeqCst);
         core.wake_for_work();
     } else {

@@ -312,7 +312,7 @@ impl Worker {
         }
         loop {
             match self.core.injector.steal() {
-                Steal::Success(runnable) => ready.push(runnable.0),
+                Steal::Success(runnable) => ready.push(runnable.task()),
                 Steal::Empty => break,
                 Steal::Retry => {}
             }

@@ -244,7 +244,7 @@ impl Core {
     #[inline(never)]
     fn launch(&self, task: TaskRef) -> Result<TaskRef, SpawnError> {
         self.count_foreign(task)?;
-        self.injector.push(Runnable(task));
+        self.injector.push(Runnable::new(task));
         fence(Ordering::SeqCst);
         self.wake_for_work();
         Ok(task)

@@ -172,7 +172,7 @@ pub(crate) fn start(
         timers: TimerQueue::new(),
         poller: OnceLock::new(),
         next: AtomicPtr::new(ptr::null_mut()),
-        running: AtomicPtr::new(ptr::null_mut()),
+        running: super::core::Running::none(),
         tid: AtomicI32::new(0),
         counters: CachePadded::new(Counters::default()),
         woken_at: AtomicU64::new(0),
@@ -411,7 +411,7 @@ impl Worker {
         for _ in 0..most {
             let taken = loop {
                 match self.core.injector.steal() {
-                    Steal::Success(runnable) => break Some(runnable.0),
+                    Steal::Success(runnable) => break Some(runnable.task()),
                     Steal::Empty => break None,
                     Steal::Retry => {}
                 }
@@ -545,7 +545,7 @@ impl Worker {
             panics::show(task);
         }
         let tick = self.shared.tick.load(Ordering::Relaxed) + 1;
-        self.shared.running.store(ptr::from_ref(task).cast_mut(), Ordering::Relaxed);
+        self.shared.running.set(task);
         self.shared.tick.store(tick, Ordering::Relaxed);
         // SAFETY: `begin` has prepared the slot; the goroutine was in a queue, so it is suspended and ours.
         let command = unsafe { slot.resume() };

@@ -159,6 +159,17 @@ pub(crate) fn header_at(sp: usize) -> Option<HeaderRef> {
     Some(header_of(address, Shape(shape)))
 }
 
+/// Where the header of the slot is that an address lies in, whether there is one or not.
+pub(crate) fn header_address(address: usize) -> Option<usize> {
+    let offset = address.wrapping_sub(BASE.load(Ordering::Relaxed));
+    if offset >= SIZE.load(Ordering::Relaxed) {
+        return None;
+    }
+    let region = offset >> REGION_SHIFT.load(Ordering::Relaxed);
+    let shape = SHAPE_OF_REGION[region % REGIONS].load(Ordering::Relaxed);
+    (shape != 0).then(|| Shape(shape).header(address))
+}
+
 /// The header of the slot of stride `1 << shift` that `address` lies in.
 #[inline(always)]
 pub(super) fn header_of_slot(address: usize, shift: u32) -> HeaderRef {

@@ -17,20 +17,38 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: u64) -> bool {
 /// Runs `sleep`, which touches nothing that a collector could care for: no reference of the program's is read, written or moved by it.
 #[inline(never)]
 pub(crate) fn during<T>(sleep: impl FnOnce() -> T) -> T {
+    with_registers(sleep, (0, 0))
+}
+
+/// As [`wait`], for a thread of the runtime's that has nothing to do: nothing on its stack is of the program, and what lies there is left over.
+#[inline(never)]
+pub(crate) fn rest(word: &AtomicU32, expected: u32, deadline: u64) -> bool {
+    rest_during(|| futex::wait(word, expected, deadline))
+}
+
+/// As [`during`], for those who call [`rest`].
+#[inline(never)]
+pub(crate) fn rest_during<T>(sleep: impl FnOnce() -> T) -> T {
+    with_registers(sleep, record::RESTS)
+}
+
+/// `registers`: where they are besides the stack, which is nowhere, or that the thread rests.
+#[inline(always)]
+fn with_registers<T>(sleep: impl FnOnce() -> T, place: (usize, usize)) -> T {
     let Some(record) = record::mine() else { return sleep() };
     let mut registers = [0; arch::CALLEE_SAVED];
     arch::spill_callee_saved(&mut registers);
     // What lies below is this function's own and the kernel's. The array's address escapes, so it stays where it is.
     let at = std::hint::black_box(&raw const registers) as usize;
-    enter(record, at.min(arch::stack_pointer()));
+    enter(record, at.min(arch::stack_pointer()), place);
     let result = sleep();
     leave(record);
     std::hint::black_box(&registers);
     result
 }
 
-fn enter(record: &'static Record, sp: usize) {
-    record.set_place(sp, (0, 0));
+fn enter(record: &'static Record, sp: usize, registers: (usize, usize)) {
+    record.set_place(sp, registers);
     // AcqRel: the place is seen with the state.
     let requested =
         record.state.compare_exchange(state::RUNNING, state::BLOCKED, Ordering::AcqRel, Ordering::Acquire);

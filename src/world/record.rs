@@ -217,7 +217,15 @@ pub(super) fn all() -> impl Iterator<Item = &'static Record> {
     })
 }
 
+/// For registers: there are none, and the thread has nothing to do.
+pub(super) const RESTS: (usize, usize) = (8, 8);
+
 impl Record {
+    /// Whether the stopped thread is one of the runtime's that has nothing to do.
+    pub(crate) fn rests(&self) -> bool {
+        self.registers() == RESTS
+    }
+
     /// The kernel's number of the thread; 0 if the record is nobody's.
     pub(crate) fn tid(&self) -> i32 {
         self.tid.load(Ordering::Relaxed)
