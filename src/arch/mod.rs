@@ -37,14 +37,26 @@ pub(crate) fn is_under_valgrind() -> bool {
 }
 
 /// How many registers [`spill_callee_saved`] writes.
-pub(crate) const CALLEE_SAVED: usize = imp::CALLEE_SAVED;
+const CALLEE_SAVED: usize = imp::CALLEE_SAVED;
 
 /// Writes the registers that a called function keeps for its caller: with them in memory, what the calling frames hold is all in memory.
 #[inline(always)]
-pub(crate) fn spill_callee_saved(into: &mut [usize; CALLEE_SAVED]) {
+fn spill_callee_saved(into: &mut [usize; CALLEE_SAVED]) {
     if !cfg!(miri) {
         imp::spill_callee_saved(into);
     }
+}
+
+/// Calls `f` with an address in the stack from which on upwards lies all that the calling functions hold, in registers too.
+#[inline(always)]
+pub(crate) fn with_all_in_memory<T>(f: impl FnOnce(usize) -> T) -> T {
+    let mut registers = [0; CALLEE_SAVED];
+    spill_callee_saved(&mut registers);
+    // The array's address escapes, so it stays where it is.
+    let at = std::hint::black_box(&raw const registers) as usize;
+    let result = f(at.min(stack_pointer()));
+    std::hint::black_box(&registers);
+    result
 }
 
 /// Reads a word that others may write meanwhile: a load of the processor's, which is no data race for the compiler because the compiler does not know it.

@@ -45,22 +45,39 @@ pub(crate) struct Shared {
     /// Single blocks.
     free: [*mut Block; SIZES.len()],
     chunks: Vec<Chunk>,
+    /// Numbers of the chunks, by their addresses.
+    sorted: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
 struct Chunk {
-    base: usize,
+    /// The inverted address: a search for goroutines that nobody reaches (`gc::leaks`) must not take the list of chunks for a reference to those that lie first in theirs.
+    hidden: usize,
     class: usize,
     /// Bytes carved so far.
     used: usize,
 }
 
 impl Chunk {
+    fn base(&self) -> usize {
+        !self.hidden
+    }
+
     fn for_each_block(&self, visit: &mut impl FnMut(*mut Block, usize)) {
         let size = SIZES[self.class];
         for offset in (0..self.used).step_by(size) {
-            visit((self.base + offset) as *mut Block, self.class);
+            visit((self.base() + offset) as *mut Block, self.class);
         }
+    }
+}
+
+impl Shared {
+    /// Adds a chunk and returns its number.
+    fn add(&mut self, base: usize, class: usize) -> usize {
+        let place = self.sorted.partition_point(|number| self.chunks[*number].base() < base);
+        self.sorted.insert(place, self.chunks.len());
+        self.chunks.push(Chunk { hidden: !base, class, used: 0 });
+        self.chunks.len() - 1
     }
 }
 
@@ -73,6 +90,7 @@ static SHARED: Lock<Shared> = Lock::new(
         batches: [ptr::null_mut(); SIZES.len()],
         free: [ptr::null_mut(); SIZES.len()],
         chunks: Vec::new(),
+        sorted: Vec::new(),
     },
 );
 
@@ -139,13 +157,12 @@ fn take_shared(class: usize, count: usize) -> Result<(*mut Block, usize), OsErro
         Some(index) => index,
         None => {
             let base = mem::map(CHUNK)?;
-            shared.chunks.push(Chunk { base, class, used: 0 });
-            shared.chunks.len() - 1
+            shared.add(base, class)
         }
     };
     let chunk = &mut shared.chunks[open];
     while taken < count && chunk.used + size <= CHUNK {
-        let block = (chunk.base + chunk.used) as *mut Block;
+        let block = (chunk.base() + chunk.used) as *mut Block;
         chunk.used += size;
         set_link(block, head);
         head = block;
@@ -187,10 +204,13 @@ impl Frozen {
 
     /// The block that an address lies in, with its size class.
     pub(crate) fn block_at(&self, address: usize) -> Option<(*mut Block, usize)> {
-        let chunk =
-            self.0.chunks.iter().find(|chunk| (chunk.base..chunk.base + chunk.used).contains(&address))?;
-        let offset = address - chunk.base;
-        let start = chunk.base + offset - offset % SIZES[chunk.class];
+        let below = self.0.sorted.partition_point(|number| self.0.chunks[*number].base() <= address);
+        let chunk = self.0.chunks[self.0.sorted[below.checked_sub(1)?]];
+        let offset = address - chunk.base();
+        if offset >= chunk.used {
+            return None;
+        }
+        let start = address - offset % SIZES[chunk.class];
         Some((start as *mut Block, chunk.class))
     }
 }

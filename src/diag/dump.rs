@@ -77,9 +77,7 @@ pub(crate) fn backtraces(tasks: &[TaskRef]) -> Vec<Vec<String>> {
 fn write(core: &Core, me: Option<(u64, &[u64])>) -> String {
     let workers = core.all_workers();
     let runs = |task: TaskRef| {
-        let here = |worker: &&Arc<WorkerShared>| {
-            std::ptr::eq(worker.running.get(), task)
-        };
+        let here = |worker: &&Arc<WorkerShared>| std::ptr::eq(worker.running.get(), task);
         workers.iter().find(here).map(|worker| worker.tid.load(Ordering::Relaxed))
     };
     let mut walker = Walker::new();

@@ -15,6 +15,7 @@ use super::config::{Choice, Config};
 use super::cycle::{self, Outcome, Workspace};
 use super::stats::{Backend, Pauses, Stats};
 use super::throttle;
+use crate::arch;
 use crate::heap::central;
 use crate::heap::frozen;
 use crate::heap::{self, InCharge};
@@ -266,19 +267,28 @@ fn do_jobs() {
 }
 
 /// Runs `work` on the collector's thread, between two cycles; `None` where nothing is collected. What `work` refers to is no root while it runs.
-pub(super) fn on_the_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+///
+/// It is called with an address in the caller's stack: what lies below is of the waiting here, and of calls that are over.
+#[inline(never)]
+pub(super) fn on_the_thread<T: Send + 'static>(work: impl FnOnce(usize) -> T + Send + 'static) -> Option<T> {
+    arch::with_all_in_memory(|sp| wait_for(move || work(sp)))
+}
+
+#[inline(never)]
+fn wait_for<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let shared = shared();
-    let result = Arc::new(Mutex::new(None));
+    // In a box: room for the result here would be filled with what lies on this stack, and the search would find it.
+    let result = Arc::new(Mutex::new(None::<Box<T>>));
     let place = result.clone();
     let mut state = shared.state.lock();
     if state.backend == Backend::Off {
         return None;
     }
-    state.jobs.push(Box::new(move || *place.lock() = Some(work())));
+    state.jobs.push(Box::new(move || *place.lock() = Some(Box::new(work()))));
     request();
     loop {
         if let Some(result) = result.lock().take() {
-            return Some(result);
+            return Some(*result);
         }
         // In a static: whoever waits here is reached from there, whatever the job looks for.
         shared.ended.wait(&mut state);

@@ -24,7 +24,6 @@ const CYCLES: usize = 64;
 #[non_exhaustive]
 pub enum Leak {
     /// Values with destructors ([`GcDrop`](super::GcDrop)) that nobody reaches, and that refer to each other in cycles, or are referred to from such a cycle: there is no order in which their destructors could run.
-    #[non_exhaustive]
     Destructors {
         /// The types of the values, one entry for each, sorted.
         types: Vec<&'static str>,
@@ -167,13 +166,13 @@ fn destructors() -> Option<Leak> {
     None
 }
 
-/// Stops the world and finds the goroutines. On the collector's thread.
-fn look() -> Vec<Lost> {
+/// Stops the world and finds the goroutines. On the collector's thread, for who waits at `asker`.
+fn look(asker: usize) -> Vec<Lost> {
     let mut outcome = Outcome::default();
     // Nothing may allocate while the heap's locks are held.
     outcome.pauses.reserve(1);
     let mut lost = Found::new();
-    let result = cycle::while_stopped(&mut outcome, |held, world| find(held, world, &mut lost));
+    let result = cycle::while_stopped(&mut outcome, |held, world| find(held, world, asker, &mut lost));
     if let Err(error) = result {
         eprintln!("greenroutine: gc: no search for leaks: {error}");
     }
@@ -181,9 +180,9 @@ fn look() -> Vec<Lost> {
 }
 
 /// Adds the cells of the goroutines, and a reference to each.
-fn find(held: &Held, world: &Stopped, lost: &mut Found) {
-    let mut search = Search::new(held, true);
-    search.from_roots(world);
+fn find(held: &Held, world: &Stopped, asker: usize, lost: &mut Found) {
+    let mut search = Search::new(held, true, asker);
+    search.look_at_roots(world);
     search.for_each_goroutine(|search, block, member| {
         if !member.has_ended && !member.depends_on_others {
             search.add_goroutine(block);
@@ -191,7 +190,7 @@ fn find(held: &Held, world: &Stopped, lost: &mut Found) {
     });
     search.follow();
     // What the others hold themselves, directly or not.
-    let mut aside = Search::new(held, true);
+    let mut aside = Search::new(held, true, asker);
     let mut count = 0;
     search.for_each_goroutine(|search, block, member| {
         if member.depends_on_others && !search.found.has(block as usize) {
@@ -205,8 +204,8 @@ fn find(held: &Held, world: &Stopped, lost: &mut Found) {
     aside.follow();
     // What is left nobody seems to hold: somebody who cannot be seen does, such as C code, or nobody.
     let mut unknown = Found::new();
-    search.for_each_unknown(&aside, |block| unknown.add(block, 0));
-    (0..unknown.len()).for_each(|number| search.found.add(unknown.at(number).0, 0));
+    search.for_each_unknown(Some(&aside), |block| unknown.add(block, 0));
+    (0..unknown.len()).for_each(|number| search.add_object(unknown.at(number).0));
     search.follow();
     if search.has_failed() || aside.has_failed() || unknown.is_short_of_memory() {
         return;

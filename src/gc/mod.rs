@@ -70,6 +70,7 @@ mod throttle;
 mod unique;
 mod weak;
 mod weak_map;
+mod why;
 
 pub use cleanup::{Cleanup, on_collect};
 pub use collections::{BTreeEntry, BTreeMap, Entry, HashMap, HashSet, String, Vec, VecDeque};
@@ -84,6 +85,7 @@ pub use stats::{Backend, Pauses, Stats, stats};
 pub use unique::{Unique, unique};
 pub use weak::Weak;
 pub use weak_map::WeakMap;
+pub use why::{Path, RootKind, Step, why_alive};
 
 #[doc(hidden)]
 pub use crate::__gc_unsize as unsize;

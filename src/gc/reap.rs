@@ -222,6 +222,16 @@ impl Tables {
         self.entries.keys().filter(|(of, _)| *of == map).count()
     }
 
+    /// All entries of weak maps: map, key and value.
+    pub(super) fn entries(&self) -> impl Iterator<Item = [usize; 3]> {
+        self.entries.iter().map(|((map, key), value)| [!map.0, !key.0, !value.0])
+    }
+
+    /// The objects that have destructors.
+    pub(super) fn objects_with_destructors(&self) -> impl Iterator<Item = usize> {
+        self.doomed.iter().map(|doomed| !doomed.object.0)
+    }
+
     /// The types of the objects that waited for each other in the last cycle and will do so for ever; none if others went before them, so that nobody can say.
     pub(super) fn stuck(&self) -> Option<Vec<&'static str>> {
         let waiting = self.doomed.iter().filter(|doomed| doomed.fate == Fate::Waits);

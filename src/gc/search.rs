@@ -36,10 +36,29 @@ pub(super) struct Search<'a> {
     idle: Found,
     /// Whether goroutines are nodes: otherwise words that point to them lead nowhere.
     has_goroutines: bool,
+    /// Where the used part of the stack begins of who asked for the search.
+    asker: usize,
+    ignored: Ignored,
+}
+
+/// Words that lead nowhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ignored {
+    /// Those that point into this object,
+    pub(super) object: usize,
+    /// and lie here.
+    pub(super) places: [Range<usize>; 2],
+}
+
+impl Ignored {
+    fn covers(&self, object: usize, at: usize) -> bool {
+        object == self.object && self.places.iter().any(|place| place.contains(&at))
+    }
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(held: &'a Held, has_goroutines: bool) -> Self {
+    /// `asker`: see [`collector::on_the_thread`](super::collector::on_the_thread).
+    pub(super) fn new(held: &'a Held, has_goroutines: bool, asker: usize) -> Self {
         let mut search = Self {
             held,
             found: Found::new(),
@@ -47,6 +66,8 @@ impl<'a> Search<'a> {
             stacks: Found::new(),
             idle: Found::new(),
             has_goroutines,
+            asker,
+            ignored: Ignored::default(),
         };
         held.heap.for_each_idle(|block| search.idle.add(block, 0));
         search.for_each_goroutine(|search, block, member| {
@@ -55,6 +76,11 @@ impl<'a> Search<'a> {
             }
         });
         search
+    }
+
+    /// Has some words lead nowhere.
+    pub(super) fn ignore(&mut self, ignored: Ignored) {
+        self.ignored = ignored;
     }
 
     /// Whether the search is worth nothing, because the kernel refused memory.
@@ -73,7 +99,7 @@ impl<'a> Search<'a> {
     }
 
     /// Looks at statics, thread-locals, threads' stacks, and what was added to the roots.
-    pub(super) fn from_roots(&mut self, world: &Stopped) {
+    pub(super) fn look_at_roots(&mut self, world: &Stopped) {
         scan::for_each_static(world, |_, range| self.look_through(range));
         for thread in world.threads() {
             if !thread.rests() {
@@ -87,6 +113,16 @@ impl<'a> Search<'a> {
         for range in self.held.added.ranges() {
             self.look_through(range);
         }
+    }
+
+    /// Looks at all goroutines: what they hold themselves.
+    pub(super) fn look_at_goroutines(&mut self) {
+        self.for_each_goroutine(|search, block, _| search.look_at_goroutine(block as usize));
+    }
+
+    /// Adds an object that something leads to which is no word in memory.
+    pub(super) fn add_object(&mut self, object: usize) {
+        self.found.add(object, 0);
     }
 
     /// Adds a goroutine.
@@ -106,13 +142,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Calls `each` with every block of the program that may hold pointers and that neither this search nor `other` has found.
-    pub(super) fn for_each_unknown(&self, other: &Self, mut each: impl FnMut(usize)) {
+    /// Calls `each` with every block of the program that may hold pointers and that neither this search nor the other has found.
+    pub(super) fn for_each_unknown(&self, other: Option<&Self>, mut each: impl FnMut(usize)) {
         self.held.heap.for_each_manual(|stretch| {
             let mut at = stretch.start;
             while let Some(object) = lookup::object(at).filter(|_| at < stretch.end) {
                 let block = object.start;
-                if !(self.found.has(block) || other.found.has(block) || self.idle.has(block)) {
+                let is_of_other = other.is_some_and(|other| other.found.has(block));
+                if !(self.found.has(block) || is_of_other || self.idle.has(block)) {
                     each(block);
                 }
                 at = block + object.bytes;
@@ -144,7 +181,10 @@ impl<'a> Search<'a> {
     }
 
     /// As [`Search::look_through`]. On a stack the only pointer to something may point just past it.
-    fn look_through_stack(&mut self, range: Range<usize>) {
+    fn look_through_stack(&mut self, mut range: Range<usize>) {
+        if range.contains(&self.asker) {
+            range.start = self.asker;
+        }
         self.for_each_word(range, |search, word, at| {
             search.consider(word, at);
             search.consider_object(word.wrapping_sub(1), at);
@@ -174,10 +214,18 @@ impl<'a> Search<'a> {
     #[inline(always)]
     fn consider_object(&mut self, word: usize, at: usize) -> bool {
         let Some(object) = lookup::object(word) else { return false };
-        if !object.is_freed() && !self.idle.has(object.start) {
+        if !(object.is_freed() || self.idle.has(object.start) || self.ignored.covers(object.start, at)) {
             self.found.add(object.start, at);
         }
         true
+    }
+
+    /// The goroutine in whose stack, or whose record, an address lies.
+    pub(super) fn goroutine_around(&self, address: usize) -> Option<TaskRef> {
+        let header = geometry::header_address(address).and_then(|header| self.stacks.position(header));
+        let cell = header.map_or(address, |header| self.stacks.at(header).1);
+        let (block, _) = self.held.cells.block_at(cell)?;
+        roots::member(block).map(|member| member.task)
     }
 
     /// The cell of the goroutine that a word points to, or into whose stack it points.

@@ -36,15 +36,13 @@ pub(crate) fn rest_during<T>(sleep: impl FnOnce() -> T) -> T {
 #[inline(always)]
 fn with_registers<T>(sleep: impl FnOnce() -> T, place: (usize, usize)) -> T {
     let Some(record) = record::mine() else { return sleep() };
-    let mut registers = [0; arch::CALLEE_SAVED];
-    arch::spill_callee_saved(&mut registers);
-    // What lies below is this function's own and the kernel's. The array's address escapes, so it stays where it is.
-    let at = std::hint::black_box(&raw const registers) as usize;
-    enter(record, at.min(arch::stack_pointer()), place);
-    let result = sleep();
-    leave(record);
-    std::hint::black_box(&registers);
-    result
+    // What lies below is this function's own and the kernel's.
+    arch::with_all_in_memory(|sp| {
+        enter(record, sp, place);
+        let result = sleep();
+        leave(record);
+        result
+    })
 }
 
 fn enter(record: &'static Record, sp: usize, registers: (usize, usize)) {

@@ -255,12 +255,7 @@ fn on_signal(what: Interrupted) {
 #[inline(never)]
 pub(super) fn stop_here() {
     let Some(record) = record::mine().or_else(record::guest) else { return };
-    let mut registers = [0; arch::CALLEE_SAVED];
-    arch::spill_callee_saved(&mut registers);
-    let start = std::hint::black_box(&raw const registers) as usize;
-    let sp = arch::stack_pointer().min(start);
-    stop_until_released(record, Interrupted { sp, registers: (start, start + size_of_val(&registers)) });
-    std::hint::black_box(&registers);
+    arch::with_all_in_memory(|sp| stop_until_released(record, Interrupted { sp, registers: (0, 0) }));
 }
 
 fn stop_until_released(record: &'static Record, what: Interrupted) {
