@@ -538,7 +538,7 @@ fn it_makes_do_with_little_address_space() {
     const NAME: &str = "it_makes_do_with_little_address_space";
     if is_child(NAME) {
         let words: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
-        // One after the other: the least of the limits has no room for four stacks and what the C library sets aside for each thread.
+        // One after the other: the least of the limits, just below what the heap needs, has no room for four stacks and what the C library sets aside for each thread.
         let sum: usize = (0..4).map(|n| thread::spawn(move || vec![n; 10_000]).join().unwrap().len()).sum();
         println!("in charge: {}, {} {sum}", is_in_charge(), words.len());
         return;
@@ -547,7 +547,7 @@ fn it_makes_do_with_little_address_space() {
         return;
     }
     for (kibibytes, in_charge) in
-        [(100_000, false), (1_000_000, true), (8_000_000, true), (600_000_000, true)]
+        [(125_000, false), (1_000_000, true), (8_000_000, true), (600_000_000, true)]
     {
         let output = in_child_after(NAME, &format!("ulimit -v {kibibytes}"));
         let text = text(&output);
