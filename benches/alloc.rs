@@ -14,6 +14,7 @@ use std::hint::black_box;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use greenroutine::gc::heap_profile;
 use greenroutine::heap::Allocator;
 use mimalloc::MiMalloc;
 
@@ -109,5 +110,28 @@ fn growth(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, pair, stack, replace, growth);
+/// What the heap profile costs who does nothing but allocate and free: while it is off, at its default rate, and with every block a sample.
+fn profiled(criterion: &mut Criterion) {
+    const BLOCKS: usize = 1000;
+    let mut group = criterion.benchmark_group("alloc/profiled");
+    for (rate, name) in [(None, "off"), (Some(heap_profile::DEFAULT_RATE), "on"), (Some(1), "every")] {
+        rate.into_iter().for_each(heap_profile::start);
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("pair_64/{name}"), |bencher| {
+            bencher.iter(|| give(&Allocator, black_box(take(&Allocator, black_box(64))), black_box(64)));
+        });
+        group.throughput(Throughput::Elements(BLOCKS as u64));
+        group.bench_function(format!("stack_of_1000/{name}"), |bencher| {
+            let mut blocks = Vec::with_capacity(BLOCKS);
+            bencher.iter(|| {
+                blocks.extend((0..BLOCKS).map(|_| take(&Allocator, 48)));
+                blocks.drain(..).rev().for_each(|block| give(&Allocator, block, 48));
+            });
+        });
+    }
+    heap_profile::stop();
+    group.finish();
+}
+
+criterion_group!(benches, pair, stack, replace, growth, profiled);
 criterion_main!(benches);

@@ -46,7 +46,7 @@
 //! | --- | --- | --- |
 //! | 0 | `arch`, `sys` | each other downwards: `sys` may use `arch` |
 //! | 1 | `base` | 0 |
-//! | 2 | `stack`, `timer`, `world`, `heap` | 0, 1, and `heap` may use `world` |
+//! | 2 | `stack`, `timer`, `world`, `heap`, `frames`, `pprof` | 0, 1, and `heap` may use `world`, `pprof` `frames` |
 //! | 3 | `routine` | 0 to 2 |
 //! | 4 | `sched` | 0 to 3 |
 //! | 5 | `go` (public as `task`), `moment` and `alarm` (public as `time`), `channel`, `context`, `sync`, `net`, `fs`, `io`, `interop` | 0 to 4, and each other where listed |
@@ -86,6 +86,8 @@ mod base;
 #[cfg(not(loom))]
 mod diag;
 #[cfg(not(loom))]
+mod frames;
+#[cfg(not(loom))]
 mod go;
 #[cfg(not(loom))]
 pub mod heap;
@@ -93,6 +95,8 @@ pub mod heap;
 mod interop;
 #[cfg(not(loom))]
 mod moment;
+#[cfg(all(feature = "pprof", not(loom)))]
+mod pprof;
 #[cfg(not(loom))]
 mod routine;
 #[cfg(not(loom))]

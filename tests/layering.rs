@@ -12,6 +12,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("stack", &["base", "sys", "arch"]),
     ("timer", &["base"]),
     ("world", &["base", "sys", "arch"]),
+    ("frames", &["sys", "arch"]),
+    ("pprof", &["frames"]),
     ("heap", &["world", "base", "sys", "arch"]),
     ("routine", &["stack", "timer", "base", "sys", "arch"]),
     ("sched", &["world", "routine", "stack", "timer", "heap", "base", "sys", "arch"]),
@@ -29,12 +31,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["moment", "sched", "routine", "base", "sys"]),
     ("fs", &["sched", "sys"]),
     ("io", &["sched"]),
-    ("gc", &["sync", "go", "sched", "routine", "stack", "world", "heap", "base", "sys", "arch"]),
+    (
+        "gc",
+        &[
+            "frames", "pprof", "sync", "go", "sched", "routine", "stack", "world", "heap", "base", "sys",
+            "arch",
+        ],
+    ),
     (
         "diag",
         &[
-            "gc", "world", "heap", "alarm", "sync", "channel", "moment", "go", "sched", "routine", "stack",
-            "timer", "base", "sys", "arch",
+            "frames", "pprof", "gc", "world", "heap", "alarm", "sync", "channel", "moment", "go", "sched",
+            "routine", "stack", "timer", "base", "sys", "arch",
         ],
     ),
     (

@@ -59,6 +59,14 @@ pub(crate) fn with_all_in_memory<T>(f: impl FnOnce(usize) -> T) -> T {
     result
 }
 
+/// Where the caller is, for unwinding from there: program counter, stack pointer, frame pointer.
+#[cfg(feature = "backtrace")]
+#[inline(always)]
+pub(crate) fn here() -> [usize; 3] {
+    // Miri runs no assembly.
+    if cfg!(miri) { [0; 3] } else { imp::here() }
+}
+
 /// Reads a word that others may write meanwhile: a load of the processor's, which is no data race for the compiler because the compiler does not know it.
 ///
 /// # Safety

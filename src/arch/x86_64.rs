@@ -17,6 +17,25 @@ pub(super) fn stack_pointer() -> usize {
     sp
 }
 
+#[cfg(feature = "backtrace")]
+#[inline(always)]
+pub(super) fn here() -> [usize; 3] {
+    let (pc, sp, fp): (usize, usize, usize);
+    // SAFETY: copies registers; touches neither memory, nor the stack, nor the flags.
+    unsafe {
+        asm!(
+            "lea {0}, [rip]",
+            "mov {1}, rsp",
+            "mov {2}, rbp",
+            out(reg) pc,
+            out(reg) sp,
+            out(reg) fp,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    [pc, sp, fp]
+}
+
 #[inline(never)]
 pub(super) fn is_under_valgrind() -> bool {
     // VG_USERREQ__RUNNING_ON_VALGRIND and five unused arguments (valgrind.h).

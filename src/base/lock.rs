@@ -27,7 +27,8 @@
 //! | `HEAP_RECORDS` 9 | the heap's thread records without a thread | the two below |
 //! | `HEAP_CENTRAL` 10 | the heap's collected spans that no cache holds | `HEAP_PAGES` |
 //! | `HEAP_PAGES` 11 | the heap's page runs | nothing |
-//! | `WORLD` 12 | the list of threads | nothing |
+//! | `HEAP_SAMPLES` 12 | what the heap profile has sampled | nothing |
+//! | `WORLD` 13 | the list of threads | nothing |
 //!
 //! The crate's heap is the program's allocator, so what any of the upper locks guards may allocate under it: the heap's ranks are the last. Its
 //! locks are of another make ([`super::early_lock`]).
@@ -66,8 +67,10 @@ pub(crate) enum Rank {
     HeapCentral = 10,
     /// The heap's page runs.
     HeapPages = 11,
+    /// What the heap profile has sampled.
+    HeapSamples = 12,
     /// The list of threads.
-    World = 12,
+    World = 13,
 }
 
 const FREE: u32 = 0;

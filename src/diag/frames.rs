@@ -6,34 +6,20 @@
 //! The twin `frames_off` has the same functions for builds without the feature `backtrace`.
 
 use std::collections::HashMap;
-use std::ffi::c_void;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use framehop::{CacheNative, ExplicitModuleSectionInfo, Module, UnwindRegsNative, Unwinder, UnwinderNative};
+use framehop::{CacheNative, UnwindRegsNative, Unwinder, UnwinderNative};
 
 use crate::arch;
+use crate::frames::{self, Symbol};
 use crate::routine::{SlotRef, TaskRef, slot};
-use crate::sys::{images, look, mem};
+use crate::sys::{look, mem};
 
 /// More frames than anybody reads.
 const MOST: usize = 64;
 /// Of a deep stack the lower end is enough for as many.
 const MOST_BYTES: usize = 128 * 1024;
-/// Functions that stand on top of a waiting goroutine or at the bottom of every one: the runtime's own and std's.
-const OWN_NAMES: &[&str] = &["stack_init_trampoline", "__rust_try", "corosensei_"];
-/// The files of others like them; inlined ones have no more than that.
-const OWN_FILES: &[&str] = &[
-    "/corosensei-",
-    "/backtrace-0",
-    "/library/core/src/ops/function.rs",
-    "/library/core/src/panic/unwind_safe.rs",
-    "/library/std/src/panic.rs",
-    "/library/std/src/panicking.rs",
-];
-/// Folders of this crate, beside the one of this file.
-const OWN_FOLDERS: &[&str] = &["routine/", "sched/", "diag/"];
-
 /// The tables of all images, and names that were looked up. Kept from one dump to the next.
 #[derive(Default)]
 struct Tables {
@@ -57,12 +43,8 @@ impl Walker {
         // Two dumps at once: the second makes its own.
         let kept = TABLES.try_lock().ok().and_then(|mut tables| tables.take());
         let mut tables = kept.unwrap_or_default();
-        let (loads, images) = images::all();
-        if tables.loads != Some(loads) {
-            tables = Tables { loads: Some(loads), ..Tables::default() };
-            for image in images {
-                tables.unwinder.add_module(module(image));
-            }
+        if let Some((loads, unwinder)) = frames::unwinder(tables.loads) {
+            tables = Tables { loads: Some(loads), unwinder, ..Tables::default() };
         }
         Self { tables, copy: Vec::new() }
     }
@@ -80,7 +62,7 @@ impl Walker {
         }
         let word = |at: usize| self.copy.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes);
         let [Some(pc), Some(fp)] = [arch::SAVED_PC, arch::SAVED_FP].map(word) else { return Vec::new() };
-        self.unwind(pc, registers(pc, (begin + arch::SAVED_BYTES) as u64, fp), begin)
+        self.unwind(pc, frames::registers(pc, (begin + arch::SAVED_BYTES) as u64, fp), begin)
     }
 
     /// As [`walk`](Self::walk), of a goroutine that runs on the thread with this number: that says where it is. Empty if it does not, or if the goroutine has stopped meanwhile.
@@ -147,29 +129,6 @@ fn saved_at(slot: SlotRef) -> Option<usize> {
     found.next().filter(|_| found.next().is_none())
 }
 
-fn module(image: images::Image) -> Module<&'static [u8]> {
-    let info = ExplicitModuleSectionInfo {
-        base_svma: 0,
-        eh_frame_hdr_svma: Some(image.index.0),
-        eh_frame_hdr: Some(image.index.1),
-        eh_frame_svma: Some(image.frames.0),
-        eh_frame: Some(image.frames.1),
-        ..ExplicitModuleSectionInfo::default()
-    };
-    Module::new(String::new(), image.range, image.base, info)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn registers(pc: u64, sp: u64, fp: u64) -> UnwindRegsNative {
-    UnwindRegsNative::new(pc, sp, fp)
-}
-
-#[cfg(target_arch = "aarch64")]
-fn registers(pc: u64, sp: u64, fp: u64) -> UnwindRegsNative {
-    // The link register is of no use in the middle of a function: that has saved it.
-    UnwindRegsNative::new(pc, sp, fp)
-}
-
 /// Those of a thread that was interrupted anywhere.
 #[cfg(target_arch = "x86_64")]
 fn interrupted(found: look::Registers) -> UnwindRegsNative {
@@ -196,24 +155,5 @@ pub(super) fn own() -> Vec<u64> {
 }
 
 fn look_up(address: u64) -> Vec<String> {
-    let mut out = Vec::new();
-    let address = std::ptr::without_provenance_mut::<c_void>(address as usize);
-    backtrace::resolve(address, |symbol| {
-        let name = symbol.name().map_or_else(|| String::from("?"), |name| format!("{name:#}"));
-        let file = symbol.filename().map(|file| file.display().to_string());
-        if OWN_NAMES.iter().any(|own| name.starts_with(own)) || file.as_deref().is_some_and(is_own) {
-            return;
-        }
-        out.push(match (file, symbol.lineno()) {
-            (Some(file), Some(line)) => format!("{name} at {file}:{line}"),
-            _ => name,
-        });
-    });
-    out
-}
-
-fn is_own(file: &str) -> bool {
-    let source = file!().trim_end_matches("diag/frames.rs");
-    let inside = file.rfind(source).map_or("", |at| &file[at + source.len()..]);
-    OWN_FILES.iter().any(|own| file.contains(own)) || OWN_FOLDERS.iter().any(|own| inside.starts_with(own))
+    frames::names(address).iter().filter(|symbol| !symbol.is_own()).map(Symbol::to_string).collect()
 }

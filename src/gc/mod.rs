@@ -56,6 +56,7 @@ mod drop;
 mod finalizer;
 mod found;
 mod goroutines;
+pub mod heap_profile;
 mod leaks;
 mod mark;
 mod pile;

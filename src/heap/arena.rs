@@ -6,7 +6,7 @@
 //!     '-- granules of 64 KiB, numbered from 0 across all four
 //!
 //!   tables, reserved apart from it, so that bookkeeping dirties no page that a collector tracks
-//!   | first granule of each granule's span, u32 | span records | page bitmaps |
+//!   | first granule of each granule's span, u32 | span records | page bitmaps | samples in each granule, u8 |
 //! ```
 //!
 //! Everything is reserved inaccessible, which costs no memory and is not counted by overcommit; `commit` opens a sub-arena and the same part of its tables
@@ -16,7 +16,7 @@
 //! The base is 0x6b.. followed by some bits of the process's own randomness: the upper half of a heap address is no small integer, no text, and no everyday float, so that a
 //! conservative marker seldom mistakes one.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use super::class::{GRANULE, GRANULE_SHIFT};
 use super::span::Span;
@@ -74,6 +74,8 @@ static FIRSTS: AtomicUsize = AtomicUsize::new(0);
 static SPANS: AtomicUsize = AtomicUsize::new(0);
 /// The page bitmaps, one after the other.
 static BITMAPS: AtomicUsize = AtomicUsize::new(0);
+/// The table of samples' counts.
+static SAMPLES: AtomicUsize = AtomicUsize::new(0);
 
 /// How many page bitmaps there are: see `pages`.
 pub(super) const PAGE_BITMAPS: usize = 3;
@@ -93,7 +95,10 @@ fn whole_parts(bytes: usize) -> usize {
 
 /// Bytes of tables for that many granules.
 fn table_bytes(granules: usize) -> usize {
-    firsts_bytes(granules) + spans_bytes(granules) + PAGE_BITMAPS * bitmap_bytes(granules)
+    firsts_bytes(granules)
+        + spans_bytes(granules)
+        + PAGE_BITMAPS * bitmap_bytes(granules)
+        + granules.next_multiple_of(mem::PAGE)
 }
 
 fn firsts_bytes(granules: usize) -> usize {
@@ -154,6 +159,7 @@ fn reserve_bytes(bytes: usize) -> Result<(), OsError> {
     FIRSTS.store(tables, Ordering::Relaxed);
     SPANS.store(tables + firsts_bytes(granules), Ordering::Relaxed);
     BITMAPS.store(bitmaps, Ordering::Relaxed);
+    SAMPLES.store(bitmaps + PAGE_BITMAPS * bitmap_bytes(granules), Ordering::Relaxed);
     // Last, and Release: `granule_of` of a foreign address may run while this does, and finds no granule before.
     GRANULES.store(granules, Ordering::Release);
     Ok(())
@@ -233,6 +239,14 @@ pub(super) fn first(granule: usize) -> &'static AtomicU32 {
     unsafe { &*at }
 }
 
+/// How many live samples of the heap profile lie in that granule (`sample`). The granule was committed.
+#[inline(always)]
+pub(super) fn samples(granule: usize) -> &'static AtomicU8 {
+    let at = (SAMPLES.load(Ordering::Relaxed) as *const AtomicU8).wrapping_add(granule);
+    // SAFETY: as in `span`.
+    unsafe { &*at }
+}
+
 /// A word of a page bitmap, for granules `64 * index` and up.
 #[inline(always)]
 pub(super) fn bitmap_word(bitmap: usize, index: usize) -> &'static std::sync::atomic::AtomicU64 {
@@ -259,6 +273,7 @@ pub(super) fn commit(kind: Kind, granules: std::ops::Range<usize>) -> Result<(),
     };
     open(FIRSTS.load(Ordering::Relaxed), size_of::<u32>())?;
     open(SPANS.load(Ordering::Relaxed), size_of::<Span>())?;
+    open(SAMPLES.load(Ordering::Relaxed), 1)?;
     open(BASE.load(Ordering::Relaxed), GRANULE)?;
     TOPS[kind as usize].store(granules.end, Ordering::Release);
     Ok(())

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use super::central;
 use super::class::{self, BINS_ROOM};
 use super::owner::Exhausted;
+use super::sample;
 use super::span::Span;
 use crate::world::{critical, stop};
 
@@ -23,6 +24,11 @@ pub(crate) struct Cache {
 struct Line {
     /// Free slots of the word that is taken out.
     bits: Cell<u64>,
+    /// More of them, that come after a slot that is to be sampled.
+    rest: Cell<u64>,
+    /// While the heap is sampled: slots that are not sampled before the next one that is, without those in `bits`; and the epoch for which it was drawn.
+    left: Cell<u64>,
+    epoch: Cell<u32>,
     /// The address of the word's first slot, and the bytes of each.
     base: Cell<usize>,
     size: Cell<usize>,
@@ -38,6 +44,9 @@ impl Cache {
             lines: [const {
                 Line {
                     bits: Cell::new(0),
+                    rest: Cell::new(0),
+                    left: Cell::new(0),
+                    epoch: Cell::new(0),
                     base: Cell::new(0),
                     size: Cell::new(0),
                     word: Cell::new(0),
@@ -62,12 +71,12 @@ impl Cache {
         NonNull::new(address as *mut u8)
     }
 
-    /// Fetches free slots: of the span at hand, of another that has some, or of a fresh one. Returns their bytes.
+    /// Fetches free slots: of the span at hand, of another that has some, or of a fresh one. Returns their bytes, and whether the next one is to be sampled.
     #[cold]
-    pub(super) fn refill(&self, bin: usize) -> Result<usize, Exhausted> {
+    pub(super) fn refill(&self, bin: usize) -> Result<(usize, bool), Exhausted> {
         let line = &self.lines[bin];
-        if let Some(bytes) = critical::run(|| line.take_word(bin / 2)) {
-            return Ok(bytes);
+        if let Some(filled) = critical::run(|| line.fill(bin / 2)) {
+            return Ok(filled);
         }
         loop {
             let stops = stop::count();
@@ -77,10 +86,10 @@ impl Cache {
                     return None;
                 }
                 line.span.set(Some(span));
-                line.take_word(bin / 2)
+                line.fill(bin / 2)
             });
-            if let Some(bytes) = taken {
-                return Ok(bytes);
+            if let Some(filled) = taken {
+                return Ok(filled);
             }
         }
     }
@@ -88,7 +97,10 @@ impl Cache {
     /// Puts all that is left back into the spans and forgets them. By the collector, which has stopped the thread; the sweep lists them again.
     pub(super) fn empty(&self) {
         for line in &self.lines {
-            let bits = line.bits.replace(0);
+            let (bits, rest) = (line.bits.replace(0), line.rest.replace(0));
+            // They were not handed out.
+            line.left.set(line.left.get().saturating_add(u64::from(bits.count_ones())));
+            let bits = bits | rest;
             let Some(span) = line.span.take() else { continue };
             if bits != 0 {
                 span.put(line.word.get(), bits);
@@ -102,16 +114,50 @@ impl Cache {
     pub(super) fn blacken(&self) {
         for line in &self.lines {
             if let Some(span) = line.span.get() {
-                span.side_word(line.word.get()).fetch_or(line.bits.get(), Ordering::Relaxed);
+                span.side_word(line.word.get())
+                    .fetch_or(line.bits.get() | line.rest.get(), Ordering::Relaxed);
             }
         }
     }
 }
 
 impl Line {
-    /// The next word of the span at hand. Returns the bytes of its slots; none if the span is full: nobody needs to know it until the next sweep.
-    fn take_word(&self, class: usize) -> Option<usize> {
+    /// The rest of the word, or the next one of the span at hand. Returns the bytes of its slots, and whether the next one is to be sampled; none if the span is full: nobody needs to know it until the next sweep.
+    fn fill(&self, class: usize) -> Option<(usize, bool)> {
         debug_assert_eq!(self.bits.get(), 0, "only an empty line is filled");
+        let rest = self.rest.replace(0);
+        let (bytes, bits) = if rest != 0 { (0, rest) } else { self.take_word(class)? };
+        Some((bytes, self.offer(class, bits)))
+    }
+
+    /// Lets slots be handed out, up to the next one that is to be sampled. Returns whether it is the first.
+    fn offer(&self, class: usize, bits: u64) -> bool {
+        let epoch = sample::epoch();
+        if !sample::is_on_in(epoch) {
+            self.bits.set(bits);
+            return false;
+        }
+        let draw = || sample::draw(class::SIZES[class] as usize);
+        if self.epoch.replace(epoch) != epoch {
+            self.left.set(draw());
+        }
+        let left = self.left.get();
+        let is_sampled = left == 0;
+        let most = if is_sampled { 1 } else { left.min(64) };
+        let mut rest = bits;
+        let mut offered = 0;
+        while rest != 0 && offered < most {
+            rest &= rest - 1;
+            offered += 1;
+        }
+        self.left.set(if is_sampled { draw() } else { left - offered });
+        self.bits.set(bits & !rest);
+        self.rest.set(rest);
+        is_sampled
+    }
+
+    /// The next word of the span at hand: the bytes of its slots, and which are free.
+    fn take_word(&self, class: usize) -> Option<(usize, u64)> {
         let span = self.span.get()?;
         let Some((word, bits)) = span.take_word(class) else {
             self.span.set(None);
@@ -124,8 +170,7 @@ impl Line {
         }
         self.word.set(word);
         self.size.set(size);
-        self.bits.set(bits);
         self.base.set(span.start() + word * 64 * size);
-        Some(bits.count_ones() as usize * size)
+        Some((bits.count_ones() as usize * size, bits))
     }
 }

@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::arena::Kind;
 use super::class::{self, BINS};
-use super::large;
 use super::owner::Exhausted;
 use super::pages::{self, Wanted};
 use super::span::{self, Slot, Span};
+use super::{large, sample};
 use crate::base::early_lock::{EarlyLock, EarlyLocked};
 use crate::base::lock::Rank;
 
@@ -224,6 +224,7 @@ impl Lists {
 
 /// Sweeps one span. Returns its bin if it has free slots now.
 fn sweep_span(kind: Kind, span: &'static Span, swept: &mut Swept) -> Option<usize> {
+    sample::sweep(span);
     if span.class() == span::LARGE {
         if span.side_word(0).swap(0, Ordering::Relaxed) & 1 != 0 {
             swept.live += 1;

@@ -9,7 +9,7 @@ use super::arena::Kind;
 use super::class;
 use super::local::{self, Slow};
 use super::owner::{Exhausted, Owner};
-use super::{central, large};
+use super::{central, large, sample};
 use crate::world::{critical, stop};
 
 /// Why there is no object.
@@ -119,12 +119,16 @@ fn zero(slot: NonNull<u8>, from: usize, to: usize) {
 #[cold]
 #[inline(never)]
 fn alloc_slow(bin: usize, slow: fn()) -> Result<NonNull<u8>, Refusal> {
-    let refill = |owner: &'static Owner| loop {
-        let bytes = owner.collected.refill(bin)?;
-        central::count_handed_out(bytes);
-        // None if a stop came in between.
-        if let Some(slot) = owner.collected.alloc(bin) {
-            return Ok(slot);
+    let refill = |owner: &'static Owner| {
+        let mut is_sampled = false;
+        loop {
+            let (bytes, is_next) = owner.collected.refill(bin)?;
+            central::count_handed_out(bytes);
+            is_sampled |= is_next;
+            // None if a stop came in between.
+            if let Some(slot) = owner.collected.alloc(bin) {
+                return Ok((slot, is_sampled));
+            }
         }
     };
     let slot = match local::with_slow(|owner| {
@@ -133,7 +137,12 @@ fn alloc_slow(bin: usize, slow: fn()) -> Result<NonNull<u8>, Refusal> {
             refill(owner)
         })
     }) {
-        Slow::Done(Ok(slot)) => slot,
+        Slow::Done(Ok((slot, is_sampled))) => {
+            if is_sampled {
+                sample::record(slot.as_ptr() as usize, class::SIZES[bin / 2] as usize);
+            }
+            slot
+        }
         Slow::Done(Err(_)) => return Err(Refusal::Exhausted),
         Slow::Aside => return Err(Refusal::NotInCharge),
         Slow::NoRecord => return Err(Refusal::Exhausted),
@@ -164,6 +173,7 @@ fn alloc_large(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Re
         }
     };
     central::count_handed_out(shape.bytes);
+    sample::large(block.as_ptr(), shape.bytes);
     slow();
     Ok(block)
 }

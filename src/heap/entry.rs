@@ -14,7 +14,7 @@ use super::arena::Kind;
 use super::class;
 use super::local::{self, Slow};
 use super::owner::Exhausted;
-use super::{large, report};
+use super::{large, report, sample};
 
 /// The crate's allocator. With the feature `gc` it is the program's global allocator already; by name it can be used where a program wraps its allocator.
 ///
@@ -100,9 +100,8 @@ fn handed_out(block: *mut u8, bin: usize) -> *mut u8 {
 #[inline(never)]
 fn alloc_slow(bin: usize, align: usize) -> *mut u8 {
     let size = class::SIZES[bin / 2] as usize;
-    let slow = local::with_slow(|owner| owner.pop(bin).map_or_else(|| owner.refill(bin), Ok));
-    match slow {
-        Slow::Done(Ok(block)) => handed_out(block, bin),
+    match local::with_slow(|owner| owner.take_slow(bin)) {
+        Slow::Done(Ok(taken)) => handed_out(sample::seen(taken, size), bin),
         Slow::Done(Err(exhausted)) => refuse(exhausted),
         Slow::Aside => system_alloc(size, align),
         Slow::NoRecord => refuse(Exhausted { bytes: size, errno: crate::sys::limits::ENOMEM }),
@@ -127,7 +126,13 @@ fn alloc_large(size: usize, align: usize, zeroed: bool, grows: bool) -> *mut u8 
     if local::is_aside() {
         return system_alloc(size, align);
     }
-    large::alloc(Kind::manual_aligned(align), size, align, zeroed, grows).unwrap_or_else(refuse)
+    match large::alloc(Kind::manual_aligned(align), size, align, zeroed, grows) {
+        Ok(block) => {
+            sample::large(block, size);
+            block
+        }
+        Err(exhausted) => refuse(exhausted),
+    }
 }
 
 /// Frees a block.
@@ -186,11 +191,7 @@ fn taken_back(block: *mut u8, bin: usize) {
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_slow(bin: usize, block: *mut u8, align: usize) {
-    match local::with_slow(|owner| {
-        if !owner.push(bin, block) {
-            owner.push_slow(bin, block)
-        }
-    }) {
+    match local::with_slow(|owner| owner.put_slow(bin, block)) {
         Slow::Done(()) => {}
         // SAFETY: passed on; with the heap aside the block is the system's.
         Slow::Aside => unsafe { system_dealloc(block, class::SIZES[bin / 2] as usize, align) },
@@ -238,9 +239,9 @@ fn alloc_zeroed(layout: Layout) -> *mut u8 {
     };
     // Less than two pages are touched sooner than they are looked for.
     if bin / 2 >= class::FIRST_MEDIUM
-        && let Slow::Done(Some(block)) = local::with_slow(|owner| owner.zeroed(bin))
+        && let Slow::Done(Some(taken)) = local::with_slow(|owner| owner.take_zeroed(bin))
     {
-        return handed_out(block, bin);
+        return handed_out(sample::seen(taken, class::SIZES[bin / 2] as usize), bin);
     }
     let block = alloc(layout.size(), layout.align());
     if !block.is_null() {
@@ -272,7 +273,12 @@ unsafe fn realloc(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             }
             #[cfg(not(debug_assertions))]
             Some(_) => return block,
-            None if large::resize(block, size) => return block,
+            None if large::resize(block, size) => {
+                // As if it had moved: the old size is freed, the new one allocated.
+                sample::returned(block as usize);
+                sample::large(block, size);
+                return block;
+            }
             None => {}
         }
     }

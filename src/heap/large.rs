@@ -10,7 +10,7 @@ use super::class::GRANULE;
 use super::owner::Exhausted;
 use super::pages::{self, Wanted};
 use super::span::{self, Span};
-use super::{local, registry};
+use super::{local, registry, sample};
 use crate::base::fatal;
 
 fn granules(bytes: usize) -> usize {
@@ -95,7 +95,9 @@ fn span_of(block: *mut u8) -> &'static Span {
 
 /// Frees a block.
 pub(super) fn dealloc(block: *mut u8) {
-    release(span_of(block));
+    let span = span_of(block);
+    sample::returned(block as usize);
+    release(span);
 }
 
 /// Gives the run of a block back. Nobody has the block any more.

@@ -100,9 +100,35 @@ pub(super) fn is_aside() -> bool {
 pub(super) fn with_slow<T>(work: impl FnOnce(&'static Owner) -> T) -> Slow<T> {
     let owner = owner();
     if is_real(owner) {
-        return Slow::Done(owner.slowly(|| work(owner)));
+        let result = owner.slowly(|| work(owner));
+        look_up(owner);
+        return Slow::Done(result);
     }
     with_new(work)
+}
+
+/// Has the record follow if sampling has begun or ended. At the end of every slow path, so that who begins it and then sets all `cap`s to 0 is noticed by every thread (`sample::start`): a thread that has set one
+/// after that looks here.
+#[inline(always)]
+fn look_up(owner: &'static Owner) {
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    if owner.is_stale() {
+        follow(owner);
+    }
+}
+
+/// Has the calling thread follow now.
+pub(super) fn catch_up() {
+    let owner = owner();
+    if is_real(owner) {
+        look_up(owner);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn follow(owner: &'static Owner) {
+    owner.slowly(|| owner.follow());
 }
 
 #[inline(never)]
@@ -112,6 +138,7 @@ fn with_new<T>(work: impl FnOnce(&'static Owner) -> T) -> Slow<T> {
     }
     let Some(owner) = registry::take() else { return Slow::NoRecord };
     if register(owner) {
+        look_up(owner);
         return Slow::Done(owner.slowly(|| work(owner)));
     }
     let result = owner.slowly(|| work(owner));
@@ -143,7 +170,10 @@ extern "C" fn thread_ends(owner: *mut c_void) {
     words::OWNER.with(|cell| cell.set(&EMPTY.0));
     // SAFETY: the value that `register` set: a record, which lives for ever and is this thread's.
     let owner = unsafe { &*owner.cast_const().cast::<Owner>() };
-    owner.slowly(|| owner.trim());
+    owner.slowly(|| {
+        owner.leave();
+        owner.trim();
+    });
     registry::give(owner);
     crate::world::unregister();
 }

@@ -7,6 +7,7 @@
 //!   local       which record this thread has
 //!   owner       a thread's magazines, and its spans          registry   all records; threads that end; fork
 //!   remote      blocks freed in spans of other threads
+//!   meter       the same while the heap is sampled        sample     what the heap profile has sampled
 //!   large       blocks above 64 KiB
 //!   pages       runs of granules; memory goes back to the kernel
 //!   span        one span: class, bitmaps                     class      size classes: arithmetic
@@ -39,11 +40,13 @@ pub(crate) mod frozen;
 mod large;
 mod local;
 pub(crate) mod lookup;
+mod meter;
 mod owner;
 mod pages;
 mod registry;
 mod remote;
 mod report;
+pub(crate) mod sample;
 pub(crate) mod span;
 mod stats;
 #[cfg(test)]

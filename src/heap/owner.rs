@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use super::arena::{self, Kind};
 use super::cache::Cache;
 use super::class::{self, BINS, BINS_ROOM, MAGAZINE};
+use super::meter::Meter;
 use super::pages::{self, Wanted};
 use super::registry;
 use super::remote::{self, Inbox};
@@ -57,6 +58,8 @@ pub(crate) struct Owner {
     slow: AtomicU32,
     /// When idle magazines were emptied last.
     tidied: AtomicU64,
+    /// What counts allocations while the heap is sampled.
+    pub(super) meter: Meter,
     /// Spans of this owner in which others freed something.
     pub(super) inbox: Inbox<Span>,
     /// The list of all records: written once, before the record is in it.
@@ -107,6 +110,7 @@ impl Owner {
             is_slow: AtomicU32::new(0),
             slow: AtomicU32::new(0),
             tidied: AtomicU64::new(0),
+            meter: Meter::off(),
             inbox: Inbox::new(),
             next: AtomicPtr::new(ptr::null_mut()),
             next_idle: AtomicPtr::new(ptr::null_mut()),
@@ -186,12 +190,24 @@ impl Owner {
         self.tidied.store(now, Ordering::Relaxed);
         for (bin, state) in self.bins.iter().enumerate() {
             if state.active.load(Ordering::Relaxed) == 0 {
-                self.flush(bin, self.count(bin));
+                self.put_back(bin);
                 self.heads[bin].cap.store(0, Ordering::Relaxed);
             }
             state.active.store(0, Ordering::Relaxed);
         }
         self.fold_in();
+    }
+
+    /// The next free goes into a slow path, even if another thread says so: at worst its magazine grows anew.
+    pub(super) fn have_looked(&self) {
+        self.heads.iter().for_each(|head| head.cap.store(0, Ordering::Relaxed));
+    }
+
+    /// How many blocks the magazine takes; from now on so many. By the thread.
+    pub(super) fn swap_cap(&self, bin: usize, cap: u32) -> u32 {
+        let old = self.heads[bin].cap.load(Ordering::Relaxed);
+        self.heads[bin].cap.store(cap, Ordering::Relaxed);
+        old
     }
 
     /// Lets the bin's magazine hold twice as much.
@@ -275,16 +291,19 @@ impl Owner {
     pub(super) fn push_slow(&'static self, bin: usize, block: *mut u8) {
         self.bins[bin].active.store(1, Ordering::Relaxed);
         self.tidy();
-        let old = self.heads[bin].cap.load(Ordering::Relaxed);
-        if self.grow(bin) == old {
-            self.flush(bin, (old as usize / 2).max(1));
+        let (cap, has) = (self.grow(bin) as usize, self.count(bin));
+        // Full, or above what `have_looked` has left it.
+        if has >= cap {
+            self.flush(bin, has - cap / 2);
         }
-        let pushed = self.push(bin, block);
-        debug_assert!(pushed, "there is room now");
+        // Not `push`: the cap may be another thread's by now.
+        let count = self.count(bin);
+        self.magazines[bin][count].store(block, Ordering::Relaxed);
+        self.heads[bin].count.store(count as u32 + 1, Ordering::Relaxed);
     }
 
     /// Gives the oldest `count` blocks of a magazine back to their spans.
-    fn flush(&'static self, bin: usize, count: usize) {
+    pub(super) fn flush(&'static self, bin: usize, count: usize) {
         if count == 0 {
             return;
         }
@@ -418,7 +437,7 @@ impl Owner {
     pub(super) fn trim(&'static self) {
         self.fold_in();
         for bin in 0..BINS {
-            self.flush(bin, self.count(bin));
+            self.put_back(bin);
             let mut next = self.bins[bin].first.load(Ordering::Relaxed);
             // SAFETY: null, or a span record, which lives for ever.
             while let Some(span) = unsafe { next.as_ref() } {

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::owner::Owner;
-use super::{central, pages};
+use super::{central, pages, sample};
 use crate::base::early_lock::EarlyLock;
 use crate::base::lock::Rank;
 use crate::sys::mem;
@@ -51,6 +51,11 @@ pub(super) fn take() -> Option<&'static Owner> {
         IDLE.fetch_sub(1, Ordering::Relaxed);
         return Some(owner);
     }
+    fresh(&mut records)
+}
+
+/// A record that was never used.
+fn fresh(records: &mut Records) -> Option<&'static Owner> {
     if records.fresh_left == 0 {
         records.fresh = mem::map((CHUNK * size_of::<Owner>()).next_multiple_of(mem::PAGE)).ok()?;
         records.fresh_left = CHUNK;
@@ -168,6 +173,7 @@ extern "C" fn before_fork() {
     RECORDS.hold_for_fork();
     central::hold_for_fork();
     pages::lock_for_fork().hold_for_fork();
+    sample::hold_for_fork();
 }
 
 extern "C" fn after_fork_in_child() {
@@ -176,6 +182,7 @@ extern "C" fn after_fork_in_child() {
 }
 
 extern "C" fn after_fork() {
+    sample::release_after_fork();
     pages::lock_for_fork().release_after_fork();
     central::release_after_fork();
     RECORDS.release_after_fork();

@@ -153,7 +153,7 @@ fn collected(cache: &Cache, bin: usize) -> usize {
     loop {
         match cache.alloc(bin) {
             Some(slot) => return slot.as_ptr() as usize,
-            None => assert!(cache.refill(bin).unwrap() > 0),
+            None => assert!(cache.refill(bin).unwrap().0 > 0),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::OsError;
@@ -87,6 +88,13 @@ pub(crate) fn map(bytes: usize) -> Result<usize, OsError> {
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice replaces nothing.
     let at = unsafe { libc::mmap(ptr::null_mut(), bytes, prot, flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(OsError::last("mmap", bytes)) } else { Ok(at as usize) }
+}
+
+/// A fresh mapping of that many words, zeroed, that is never given back; none if there is no memory.
+pub(crate) fn map_words(words: usize) -> Option<&'static [AtomicU64]> {
+    let at = map((words * size_of::<AtomicU64>()).next_multiple_of(PAGE)).ok()?;
+    // SAFETY: a mapping of ours of that size, readable and writable, that is never unmapped; zeroed atomics, and nothing but atomics is ever made of it.
+    Some(unsafe { std::slice::from_raw_parts(at as *const AtomicU64, words) })
 }
 
 /// Gives a mapping made by [`reserve`] or [`map`] back; the caller has no pointer into it any more.

@@ -3,6 +3,8 @@
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
+use crate::arch;
+
 /// Timed sleeps of this thread end on time: the default slack of 50 µs would be most of a 100 µs sleep.
 pub(crate) fn precise_timers() {
     // SAFETY: PR_SET_TIMERSLACK takes one integer and changes this thread only.
@@ -82,6 +84,18 @@ pub(crate) unsafe fn stack_bounds(handle: usize) -> Option<(usize, usize)> {
     // SAFETY: initialised above, and not used any more.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     (result == 0).then_some((low as usize, low as usize + bytes))
+}
+
+/// An address above all frames of the calling thread's stack, and in the same mapping. Allocates nothing, unlike [`stack_bounds`].
+pub(crate) fn stack_end() -> usize {
+    let sp = arch::stack_pointer();
+    // SAFETY: no preconditions.
+    let in_main_stack = || unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
+    // The C library puts a thread's control block at the end of its stack; the main thread's is elsewhere, and below. Above its frames the kernel has put some random bytes.
+    match arch::thread_pointer() {
+        block if block > sp => block,
+        _ => in_main_stack().max(sp),
+    }
 }
 
 /// How many threads the process has, as the kernel counts them. None without /proc. Allocates nothing.
