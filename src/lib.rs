@@ -154,6 +154,11 @@ pub use crate::interop::block_on;
 #[cfg(not(loom))]
 pub use crate::runtime::{Runtime, run};
 
+/// The programs of the tutorial.
+#[cfg(all(doctest, feature = "gc"))]
+#[doc = include_str!("../docs/memory.md")]
+mod memory_tutorial {}
+
 /// All memory of the program is the crate's: see [`heap`].
 #[cfg(all(feature = "gc", not(any(loom, miri, heap_aside))))]
 #[global_allocator]
