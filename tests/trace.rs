@@ -140,6 +140,40 @@ fn wake_ups_across_workers_are_told() {
     assert_eq!(runs(&events, woken), ["chan receive", "end"]);
 }
 
+/// What the collector does is in a row of its own: each cycle, and in it its parts, pauses of the world among them.
+#[cfg(feature = "gc")]
+#[test]
+fn the_collectors_phases_are_told() {
+    let _alone = alone();
+    let events = record(|| {
+        runtime(2, false).run(|| {
+            go(|| (0..1000).for_each(|n| _ = std::hint::black_box(greenroutine::Gc::new(n)))).join().unwrap();
+            for _ in 0..3 {
+                greenroutine::gc::collect();
+            }
+        });
+    });
+    let of = |name: &str| {
+        let stretch = |event: &Value| {
+            let (start, length) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
+            (start, start + length)
+        };
+        let with = events.iter().filter(|event| event["ph"] == "X" && event["name"] == name);
+        with.map(stretch).collect::<Vec<_>>()
+    };
+    let cycles = of("gc cycle");
+    assert!(cycles.len() >= 3, "{cycles:?}");
+    for (phase, at_least) in [("gc mark", 3), ("gc pause", 3), ("gc sweep", 3)] {
+        let parts = of(phase);
+        assert!(parts.len() >= at_least, "{phase}: {parts:?}");
+        // Times are written with three digits after the microsecond.
+        let within = |part: &(f64, f64)| {
+            cycles.iter().any(|cycle| cycle.0 <= part.0 + 0.01 && part.1 <= cycle.1 + 0.01)
+        };
+        assert!(parts.iter().all(within), "{phase}: {parts:?} {cycles:?}");
+    }
+}
+
 #[test]
 fn a_storm_can_be_recorded_and_again() {
     let _alone = alone();

@@ -6,7 +6,7 @@
 //! | process "goroutines", a row for each: its life, and in it each wait, named by what it waits for | `Ran` |
 //! | arrows from who woke to who was woken | `Woke` |
 //! | counters: goroutines, those in queues, armed timers | looked at when records are collected |
-//! | a row for collections and the like | `Stretch` |
+//! | a row for the collector's cycles, and in them marking, pauses and the sweep | `Stretch` |
 //!
 //! A thread collects the workers' records every 20 ms. What a worker's ring cannot hold meanwhile is lost, and the trace says so.
 #![forbid(unsafe_code)]

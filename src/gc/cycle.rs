@@ -21,6 +21,7 @@ use crate::base::meta;
 use crate::heap::central::{self, Swept};
 use crate::heap::frozen::{self, Frozen};
 use crate::heap::lookup;
+use crate::sched::trace;
 use crate::sys::{clock, segments};
 use crate::world::stop::{self, StopError};
 
@@ -79,6 +80,7 @@ pub(super) fn while_stopped(
 ) -> Result<(), StopError> {
     stop::look_ahead();
     let mut result = Ok(());
+    let mut pause = None;
     segments::while_frozen(|| {
         let added = roots::hold();
         let tables = reap::tables();
@@ -91,11 +93,17 @@ pub(super) fn while_stopped(
                 work(&mut held, &world);
                 outcome.in_use = held.heap.in_use();
                 drop(world);
-                outcome.pauses.push(since(start));
+                let end = clock::now_ns();
+                outcome.pauses.push(Duration::from_nanos(end.saturating_sub(start)));
+                pause = Some((start, end));
             }
             Err(error) => result = Err(error),
         }
     });
+    // Not before: writing it down allocates.
+    if let Some((start, end)) = pause {
+        trace::stretch("gc pause", start, end);
+    }
     result
 }
 
@@ -130,6 +138,7 @@ pub(super) fn sweep(outcome: &mut Outcome) {
     while central::sweep_some(SWEPT_AT_ONCE) {}
     outcome.swept = central::finish_sweep();
     outcome.sweep_time = since(start);
+    trace::stretch("gc sweep", start, clock::now_ns());
 }
 
 /// The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.

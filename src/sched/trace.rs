@@ -52,6 +52,7 @@ pub(crate) enum What {
     /// The worker had nothing to do since then.
     Idle { since: u64 },
     /// Something else took place since then.
+    #[cfg_attr(not(feature = "gc"), expect(dead_code, reason = "the collector's phases"))]
     Stretch { name: &'static str, since: u64 },
 }
 
@@ -137,15 +138,15 @@ pub(crate) fn workers() -> Vec<(u16, String)> {
     runtimes().into_iter().flat_map(of).collect()
 }
 
-fn elsewhere(what: What) {
-    ELSEWHERE.lock().push(Event { at: clock::now_ns(), worker: OUTSIDE, what });
+fn elsewhere(at: u64, what: What) {
+    ELSEWHERE.lock().push(Event { at, worker: OUTSIDE, what });
 }
 
-/// Something that is no goroutine's, such as a collection, has taken place since `since`.
-#[allow(dead_code, reason = "for the collector's phases")]
-pub(crate) fn stretch(name: &'static str, since: u64) {
+/// Something that is no goroutine's, such as a collection, has taken place from `since` to `until`.
+#[cfg(feature = "gc")]
+pub(crate) fn stretch(name: &'static str, since: u64, until: u64) {
     if is_on() {
-        elsewhere(What::Stretch { name, since });
+        elsewhere(until, What::Stretch { name, since });
     }
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn stretch(name: &'static str, since: u64) {
 pub(super) fn woke_elsewhere(task: TaskRef) {
     let id = task.id.load(Ordering::Relaxed);
     let by = slot::current().map_or(0, |slot| slot.task().id.load(Ordering::Relaxed));
-    elsewhere(What::Woke { id, by });
+    elsewhere(clock::now_ns(), What::Woke { id, by });
 }
 
 /// A worker's memory between two records.
