@@ -75,11 +75,10 @@ pub fn doctor() -> Vec<Finding> {
         Some(bytes) => out.push(fine("memory", format!("the control group allows {} MiB", bytes >> 20))),
         None => out.push(fine("memory", String::from("no limit of the control group"))),
     }
-    if let Some(threads) = limits.threads {
-        out.push(fine("threads", format!("at most {threads} for this user (ulimit -u)")));
-    }
-    if let Some(files) = limits.files {
-        out.push(fine("files", format!("at most {files} open (ulimit -n)")));
+    out.extend(limits.cgroup_processors.map(|quota| quota_of(quota, processors)));
+    out.push(threads(&limits));
+    if let (Some(files), Some(used)) = (limits.files, limits.files_used) {
+        out.push(fine("files", format!("{used} open, at most {files} (ulimit -n); each connection is one")));
     }
     out.push(if thread::has_process_barrier() {
         fine("barrier", String::from("membarrier: parking and spawning need no fence"))
@@ -96,7 +95,34 @@ pub fn doctor() -> Vec<Finding> {
     out
 }
 
-/// The program's memory: whose it is, and how much there can be.
+/// What the control group allows of the processors.
+fn quota_of(quota: f64, processors: usize) -> Finding {
+    const SUBJECT: &str = "processors";
+    if quota >= processors as f64 {
+        return fine(SUBJECT, format!("the control group allows {quota:.2} of them"));
+    }
+    limit(
+        SUBJECT,
+        format!(
+            "the control group allows {quota:.2}: the kernel stops all workers for parts of each period once that is used up"
+        ),
+        format!("raise cpu.max (docker --cpus), or Builder::workers({})", (quota as usize).max(1)),
+    )
+}
+
+/// The workers and the threads for blocking work are few, but other programs count too.
+fn threads(limits: &Limits) -> Finding {
+    let used = thread::count().map_or_else(String::new, |used| format!("{used} in this process, "));
+    let of = |limit: Option<usize>, what: &str| limit.map(|limit| format!("at most {limit} {what}"));
+    let most = [
+        of(limits.threads, "for this user (ulimit -u)"),
+        of(limits.cgroup_threads, "for the control group (pids.max)"),
+    ];
+    let most: Vec<_> = most.into_iter().flatten().collect();
+    let most = if most.is_empty() { String::from("no limit") } else { most.join(", ") };
+    fine("threads", format!("{used}{most}"))
+}
+
 /// How garbage is collected here, and why not better.
 #[cfg(feature = "gc")]
 fn collector() -> Finding {
@@ -114,6 +140,7 @@ fn collector() -> Finding {
     }
 }
 
+/// The program's memory: whose it is, and how much there can be.
 fn heap() -> Finding {
     const SUBJECT: &str = "heap";
     const SIXTEENTH: usize = 16;
@@ -166,4 +193,26 @@ fn capacity(stacks: usize, limits: &Limits) -> Finding {
         None => String::from("raise vm.max_map_count, or use a smaller stack_max"),
     };
     limit("stacks", text, fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_below_the_processors_is_a_limit() {
+        assert!(!quota_of(2.0, 2).is_limit);
+        let found = quota_of(1.5, 2);
+        assert!(found.is_limit && found.text.contains("1.50"), "{found:?}");
+        assert!(found.fix.is_some_and(|fix| fix.contains("workers(1)")));
+    }
+
+    #[test]
+    fn every_limit_has_a_fix() {
+        let findings = doctor();
+        assert!(findings.iter().all(|finding| finding.is_limit == finding.fix.is_some()), "{findings:?}");
+        for subject in ["kernel", "heap", "threads", "files", "barrier"] {
+            assert!(findings.iter().any(|finding| finding.subject == subject), "{subject}: {findings:?}");
+        }
+    }
 }
