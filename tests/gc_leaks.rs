@@ -19,9 +19,7 @@ use std::time::Duration;
 use greenroutine::channel::{Receiver, RecvError, SendError, Sender};
 use greenroutine::gc::{self, Leak};
 use greenroutine::net::UnixStream;
-use greenroutine::sync::{
-    Barrier, Condvar, ErrGroup, Mutex, Once, RwLock, Semaphore, SingleFlight, WaitGroup,
-};
+use greenroutine::sync::{Barrier, Condvar, Mutex, Once, RwLock, Semaphore, SingleFlight, WaitGroup};
 use greenroutine::{Gc, block_on, blocking, chan, context, go, scope, select, task, time, yield_now};
 
 /// The name of a goroutine that is reported.
@@ -44,14 +42,19 @@ fn settle() {
     }
 }
 
+/// Runs a program on a stack of its own, and everybody until nobody has anything to do. What it leaves here lies below the frame of who looks.
+#[inline(never)]
+fn run_once(program: fn()) {
+    go(program).join().expect("no panic");
+    settle();
+}
+
 /// Runs a program until the goroutines with these names have been reported, a hundred times at most: a stale word may hide one. Whatever else is reported is a false alarm. What was reported is cancelled,
 /// and ends.
 fn leaks_exactly(names: &[&str], program: fn()) {
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
-        // On a stack of its own, which is gone when it is looked for what it left.
-        go(program).join().expect("no panic");
-        settle();
+        run_once(program);
         let leaks = gc::leaks();
         let found: Vec<_> = leaks.iter().filter_map(name).collect();
         assert!(found.iter().all(|name| names.contains(&name.as_str())), "a false alarm: {leaks:?}");
@@ -66,6 +69,7 @@ fn leaks_exactly(names: &[&str], program: fn()) {
 }
 
 /// Cancels what was reported; each goroutine ends.
+#[inline(never)]
 fn cancel_all(leaks: &[Leak]) {
     let goroutines = || leaks.iter().filter(|leak| matches!(leak, Leak::Goroutine { .. }));
     // The end of one may have been the end of another.
@@ -665,20 +669,6 @@ leaking! {
             let queue = queue.clone();
             named(name, move || _ = queue.recv());
         }
-    }
-
-    /// An error group whose goroutine does not look at its context.
-    a_group_that_is_not_cancelled ["waits"] {
-        let (errors, _) = ErrGroup::<u32>::with_context(&context::background());
-        named("waits", move || {
-            let values = ch::<u32>(0);
-            errors.go(move || {
-                let _ = values.recv();
-                Ok(())
-            });
-            errors.go(|| Err(1));
-            let _ = errors.wait();
-        });
     }
 
     /// moby 30408: signalled before it is waited for.
