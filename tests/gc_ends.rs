@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::{Counted, Rng, alone};
+use common::{Counted, Rng, alone, clear_stack};
 use greenroutine::gc::{self, GcDrop, SlotOption, Unique, Weak, WeakMap};
 use greenroutine::sync::Mutex;
 use greenroutine::{Gc, channel, go};
@@ -18,12 +18,6 @@ use greenroutine::{Gc, channel, go};
 /// How many objects a test makes, and how many of them may stay.
 const MANY: usize = 1000;
 const FEW: usize = MANY / 2;
-
-/// Overwrites what earlier calls have left on the stack.
-#[inline(never)]
-fn clear_stack() {
-    std::hint::black_box([0_usize; 4096]);
-}
 
 /// Collects until `is_done`, but not for ever: a machine under load gives the finalizer little time.
 fn collect_until(is_done: impl Fn() -> bool) {

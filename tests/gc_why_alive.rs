@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::sync::mpsc;
 
+use common::clear_stack;
 use greenroutine::gc::{self, GcDrop, Path, RootKind, SlotOption, WeakMap};
 use greenroutine::sync::Mutex;
 use greenroutine::{Gc, chan, task};
@@ -48,12 +49,6 @@ fn elsewhere(make: fn() -> usize) -> usize {
 fn show(hidden: usize) -> Gc<Node> {
     // SAFETY: a `Gc` is the address of its object, which is alive.
     unsafe { std::mem::transmute(!hidden) }
-}
-
-/// Overwrites what calls have left on the stack.
-#[inline(never)]
-fn clear_stack() {
-    std::hint::black_box([0_u8; 8 << 10]);
 }
 
 /// Each step leads to the next, and the last is the object that was asked for.

@@ -1,11 +1,14 @@
 //! The heap profile: its figures, its sites, its form. Each test profiles a process of its own (the profile is the process's).
 #![cfg(feature = "gc")]
 
+mod common;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use common::alone;
 use greenroutine::gc::{self, heap_profile};
 use greenroutine::{Gc, go};
 
@@ -138,21 +141,6 @@ const INUSE_SPACE: usize = 3;
 
 fn near(got: u64, wanted: u64, percent: u64) {
     assert!(got.abs_diff(wanted) * 100 <= wanted * percent, "{got} is not within {percent}% of {wanted}");
-}
-
-/// Runs a test of this file in a process of its own.
-fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var_os("HEAP_PROFILE_ALONE").is_some() {
-        return test();
-    }
-    let out = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", name, "--nocapture"])
-        .env("HEAP_PROFILE_ALONE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .expect("this program runs");
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    assert!(out.status.success(), "{name}: {}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));
 }
 
 #[expect(clippy::vec_box, reason = "many small allocations are what is wanted")]

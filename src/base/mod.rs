@@ -1,5 +1,5 @@
 //! Tools without a notion of goroutine or object: atomics that the model checker can replace, locks, lists' primitives,
-//! a random generator, cell memory, and the end of the process.
+//! a random generator, hashing, cell memory, and the end of the process.
 //!
 //! Order of dependence: `atomic` <- `fence` <- `lock` <- `bias`, `early_lock`, `meta`; the rest stand alone.
 
@@ -10,6 +10,8 @@ pub(crate) mod early_lock;
 #[cfg(not(loom))]
 pub(crate) mod fatal;
 pub(crate) mod fence;
+#[cfg(not(loom))]
+pub(crate) mod hash;
 #[cfg(not(loom))]
 pub(crate) mod histogram;
 #[cfg(not(loom))]

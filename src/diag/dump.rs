@@ -45,12 +45,16 @@ pub(crate) fn dump(core: &Core) -> String {
     if me.is_none() {
         return write(core, None);
     }
-    // Looking names up takes more stack than a goroutine may have.
+    on_a_thread(|| write(core, me.map(|me| (me, &*own)))).unwrap_or_else(|error| error)
+}
+
+/// Runs `work` beside the caller, which is a goroutine: looking names up takes more stack than one may have.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let helper = std::thread::Builder::new().name(String::from("greenroutine-dump"));
-        match helper.spawn_scoped(scope, || write(core, me.map(|me| (me, &*own)))) {
-            Ok(thread) => thread.join().unwrap_or_else(|_| String::from("the dump has panicked\n")),
-            Err(error) => format!("no thread to describe the goroutines: {error}\n"),
+        match helper.spawn_scoped(scope, work) {
+            Ok(thread) => thread.join().map_err(|_| String::from("the dump has panicked\n")),
+            Err(error) => Err(format!("no thread to describe the goroutines: {error}\n")),
         }
     })
 }
@@ -69,8 +73,7 @@ pub(crate) fn backtraces(tasks: &[TaskRef]) -> Vec<Vec<String>> {
     if tasks.is_empty() || slot::current().is_none() {
         return walk();
     }
-    // As above.
-    std::thread::scope(|scope| scope.spawn(walk).join()).unwrap_or_else(|_| vec![Vec::new(); tasks.len()])
+    on_a_thread(walk).unwrap_or_else(|_| vec![Vec::new(); tasks.len()])
 }
 
 /// `me`: the caller's id and frames.

@@ -155,5 +155,5 @@ pub(super) fn own() -> Vec<u64> {
 }
 
 fn look_up(address: u64) -> Vec<String> {
-    frames::names(address).iter().filter(|symbol| !symbol.is_own()).map(Symbol::to_string).collect()
+    frames::names(address).iter().map(Symbol::to_string).collect()
 }

@@ -12,7 +12,7 @@ mod imp;
 #[path = "on.rs"]
 mod imp;
 
-pub(crate) use imp::{capture, names, prepare};
+pub(crate) use imp::{capture, prepare};
 #[cfg(feature = "backtrace")]
 pub(crate) use imp::{registers, unwinder};
 
@@ -42,9 +42,16 @@ const OWN_FILES: &[&str] = &[
 const OWN_FOLDERS: &[&str] =
     &["arch/", "routine/", "sched/", "diag/", "frames/", "heap/", "gc/alloc.rs", "gc/heap_profile.rs"];
 
+/// The functions at an address, the inner ones first, with their places, without the runtime's own. It takes much stack: more than a goroutine may have.
+pub(crate) fn names(address: u64) -> Vec<Symbol> {
+    let mut names = imp::names(address);
+    names.retain(|symbol| !symbol.is_own());
+    names
+}
+
 impl Symbol {
     /// Whether it is the runtime's own, and nothing that its users want to see.
-    pub(crate) fn is_own(&self) -> bool {
+    fn is_own(&self) -> bool {
         let file = self.file.as_deref().unwrap_or("");
         let source = file!().trim_end_matches("frames/mod.rs");
         let inside = file.rfind(source).map_or("", |at| &file[at + source.len()..]);

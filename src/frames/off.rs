@@ -11,6 +11,6 @@ pub(crate) fn capture(_: &mut [u64], _: usize) -> usize {
 }
 
 /// None.
-pub(crate) fn names(_: u64) -> Vec<Symbol> {
+pub(super) fn names(_: u64) -> Vec<Symbol> {
     Vec::new()
 }

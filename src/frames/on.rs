@@ -109,8 +109,8 @@ pub(crate) fn registers(pc: u64, sp: u64, fp: u64) -> UnwindRegsNative {
     UnwindRegsNative::new(pc, sp, fp)
 }
 
-/// The functions at an address, the inner ones first, with their places. It takes much stack: more than a goroutine may have.
-pub(crate) fn names(address: u64) -> Vec<Symbol> {
+/// The functions at an address, the inner ones first, with their places.
+pub(super) fn names(address: u64) -> Vec<Symbol> {
     let mut out = Vec::new();
     let address = std::ptr::without_provenance_mut::<c_void>(address as usize);
     backtrace::resolve(address, |symbol| {

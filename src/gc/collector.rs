@@ -20,7 +20,6 @@ use crate::heap::central;
 use crate::heap::frozen;
 use crate::heap::{self, InCharge};
 use crate::sched::stall::Ours;
-use crate::sched::trace;
 use crate::sync::{Condvar, Mutex};
 use crate::sys::{clock, futex};
 use crate::world::stop::{self, StopError};
@@ -333,11 +332,11 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
     let before = central::handed_out();
     let start = clock::now_ns();
     let result = mark(barrier, space).map(|mut outcome| {
-        trace::stretch("gc mark", start, clock::now_ns());
+        cycle::ended("gc mark", start);
         cycle::sweep(&mut outcome);
         outcome
     });
-    trace::stretch("gc cycle", start, clock::now_ns());
+    cycle::ended("gc cycle", start);
     let mut state = shared.state.lock();
     IS_RUNNING.store(false, Ordering::SeqCst);
     state.during = central::handed_out() - before;

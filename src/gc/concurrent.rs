@@ -139,8 +139,6 @@ impl Barrier {
 /// Runs one cycle.
 pub(super) fn beside_the_program(barrier: &mut Barrier, space: &mut Workspace) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
-    // Room for every pause now: nothing may allocate while the heap's locks are held.
-    outcome.pauses.reserve(ATTEMPTS + 4);
     space.scanned.forget();
     barrier.arm().map_err(Failure::Watch)?;
     while_stopped(&mut outcome, |held, _| held.heap.begin_marking()).map_err(Failure::Stop)?;

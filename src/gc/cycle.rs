@@ -73,14 +73,19 @@ pub(super) fn since(start: u64) -> Duration {
     Duration::from_nanos(clock::now_ns().saturating_sub(start))
 }
 
+/// Writes down a phase that ends now. Returns how long it took.
+pub(super) fn ended(phase: &'static str, start: u64) -> Duration {
+    trace::stretch(phase, start, clock::now_ns());
+    since(start)
+}
+
 /// Stops the world for `work`.
 pub(super) fn while_stopped(
     outcome: &mut Outcome,
     work: impl FnOnce(&mut scan::Held, &stop::Stopped),
 ) -> Result<(), StopError> {
     stop::look_ahead();
-    let mut result = Ok(());
-    let mut pause = None;
+    let mut pause = Ok((0, 0));
     segments::while_frozen(|| {
         let added = roots::hold();
         let tables = reap::tables();
@@ -88,30 +93,23 @@ pub(super) fn while_stopped(
         let heap = frozen::freeze();
         let mut held = scan::Held { added, tables, cells, heap };
         let start = clock::now_ns();
-        match stop::stop() {
-            Ok(world) => {
-                work(&mut held, &world);
-                outcome.in_use = held.heap.in_use();
-                drop(world);
-                let end = clock::now_ns();
-                outcome.pauses.push(Duration::from_nanos(end.saturating_sub(start)));
-                pause = Some((start, end));
-            }
-            Err(error) => result = Err(error),
-        }
+        pause = stop::stop().map(|world| {
+            work(&mut held, &world);
+            outcome.in_use = held.heap.in_use();
+            drop(world);
+            (start, clock::now_ns())
+        });
     });
-    // Not before: writing it down allocates.
-    if let Some((start, end)) = pause {
-        trace::stretch("gc pause", start, end);
-    }
-    result
+    // Not before: writing it down allocates, and the heap's locks were held.
+    let (start, end) = pause?;
+    outcome.pauses.push(Duration::from_nanos(end.saturating_sub(start)));
+    trace::stretch("gc pause", start, end);
+    Ok(())
 }
 
 /// Marks with the world stopped.
 pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError> {
     let mut outcome = Outcome::default();
-    // Room for the pause now: nothing may allocate while the heap's locks are held.
-    outcome.pauses.reserve(1);
     let mut marker = Marker::new(space.take_pile());
     let start = clock::now_ns();
     let mut roots = 0;
@@ -137,8 +135,7 @@ pub(super) fn sweep(outcome: &mut Outcome) {
     let start = clock::now_ns();
     while central::sweep_some(SWEPT_AT_ONCE) {}
     outcome.swept = central::finish_sweep();
-    outcome.sweep_time = since(start);
-    trace::stretch("gc sweep", start, clock::now_ns());
+    outcome.sweep_time = ended("gc sweep", start);
 }
 
 /// The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.

@@ -1,72 +1,18 @@
 //! [`Found`]: what a search has found, each once and in the order of finding, with the place that led there. In memory of its own, because the heap's locks are in the collector's hand while
 //! it grows. Called by `search`.
 
-use crate::sys::mem;
+use super::words::Words;
+use crate::base::hash;
 
 /// Words at first: 64 KiB.
 const FIRST: usize = 1 << 13;
 
-/// Words, as many as the kernel has memory for.
-struct Words {
-    /// Memory for `room` words, of which `len` are in use; 0 if there is none.
-    base: usize,
-    room: usize,
-    len: usize,
-}
-
-impl Words {
-    const fn new() -> Self {
-        Self { base: 0, room: 0, len: 0 }
-    }
-
-    fn get(&self, at: usize) -> usize {
-        assert!(at < self.len, "within the words that were written");
-        let place = (self.base as *const usize).wrapping_add(at);
-        // SAFETY: below `len`, so in this mapping, and zero or written.
-        unsafe { place.read() }
-    }
-
-    fn set(&mut self, at: usize, word: usize) {
-        assert!(at < self.len, "within the words that are in use");
-        let place = (self.base as *mut usize).wrapping_add(at);
-        // SAFETY: below `len`, so in this mapping.
-        unsafe { place.write(word) };
-    }
-
-    /// False if there is no memory.
-    fn push(&mut self, word: usize) -> bool {
-        if self.len == self.room {
-            let Some(mut larger) = Self::zeroed((self.room * 2).max(FIRST)) else { return false };
-            (0..self.len).for_each(|at| larger.set(at, self.get(at)));
-            larger.len = self.len;
-            *self = larger;
-        }
-        self.len += 1;
-        self.set(self.len - 1, word);
-        true
-    }
-
-    /// That many words, all 0.
-    fn zeroed(words: usize) -> Option<Self> {
-        let base = mem::map(words * size_of::<usize>()).ok()?;
-        Some(Self { base, room: words, len: words })
-    }
-}
-
-impl Drop for Words {
-    fn drop(&mut self) {
-        if self.base != 0 {
-            mem::unmap(self.base, self.room * size_of::<usize>());
-        }
-    }
-}
-
 /// See the file's documentation.
 pub(super) struct Found {
     /// Two words each: what was found, and the address of the word that led there.
-    entries: Words,
+    entries: Words<FIRST>,
     /// A hash table with linear probing: numbers of entries plus 1, or 0. A power of two of words, at most half of them in use.
-    table: Words,
+    table: Words<FIRST>,
     is_short_of_memory: bool,
 }
 
@@ -78,7 +24,7 @@ impl Found {
 
     /// How many.
     pub(super) fn len(&self) -> usize {
-        self.entries.len / 2
+        self.entries.len() / 2
     }
 
     /// Whether something was lost because the kernel refused memory.
@@ -93,7 +39,7 @@ impl Found {
 
     /// The number of `what`, if it was found.
     pub(super) fn position(&self, what: usize) -> Option<usize> {
-        if self.table.len == 0 {
+        if self.table.len() == 0 {
             return None;
         }
         self.table.get(self.place(what)).checked_sub(1)
@@ -109,7 +55,7 @@ impl Found {
         if self.has(what) {
             return;
         }
-        let has_room = (self.len() + 1) * 2 <= self.table.len || self.grow();
+        let has_room = (self.len() + 1) * 2 <= self.table.len() || self.grow();
         if !has_room || !self.entries.push(what) || !self.entries.push(via) {
             self.is_short_of_memory = true;
             return;
@@ -120,9 +66,8 @@ impl Found {
 
     /// Where in the table `what` is, or belongs.
     fn place(&self, what: usize) -> usize {
-        let mask = self.table.len - 1;
-        // Fibonacci hashing (Knuth 6.4).
-        let mut at = (what.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) & mask;
+        let mask = self.table.len() - 1;
+        let mut at = hash::home(what as u64, mask);
         loop {
             match self.table.get(at) {
                 0 => return at,
@@ -133,7 +78,7 @@ impl Found {
     }
 
     fn grow(&mut self) -> bool {
-        let Some(table) = Words::zeroed((self.table.len * 2).max(FIRST)) else { return false };
+        let Some(table) = Words::zeroed((self.table.len() * 2).max(FIRST)) else { return false };
         self.table = table;
         for number in 0..self.len() {
             let place = self.place(self.at(number).0);

@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::frames::{self, Symbol};
+use crate::frames;
 use crate::go;
 use crate::heap::sample::{self, Frames, Sampled, Site};
 use crate::pprof::Profile;
@@ -92,7 +92,7 @@ pub fn write_pprof(writer: impl Write) -> io::Result<()> {
             let all = estimate(&sampled, site, site.allocated);
             let in_use = estimate(&sampled, site, site.in_use);
             let values = [all.0, all.1, in_use.0, in_use.1];
-            profile.sample(&site.frames, &values, &[("bytes", site.bytes as u64)], names);
+            profile.sample(&site.frames, &values, &[("bytes", site.bytes as u64)], frames::names);
         }
         profile.write(&mut text)
     })?;
@@ -118,13 +118,6 @@ fn estimate(sampled: &Sampled, site: &Site, samples: u64) -> (u64, u64) {
     let chance = -(-(site.bytes as f64) / sampled.mean as f64).exp_m1();
     let objects = samples as f64 / chance;
     (objects.round() as u64, (objects * site.bytes as f64).round() as u64)
-}
-
-/// What is at an address, without the runtime's own functions.
-fn names(address: u64) -> Vec<Symbol> {
-    let mut names = frames::names(address);
-    names.retain(|symbol| !symbol.is_own());
-    names
 }
 
 /// The memory in use at one moment, by the functions that allocated it: [`snapshot`].
@@ -212,8 +205,11 @@ pub fn growth_since(before: &Snapshot) -> io::Result<Growth> {
     grown.sort_unstable_by(|a, b| (b.1.bytes, &a.0).cmp(&(a.1.bytes, &b.0)));
     go::blocking(|| {
         for (frames, site) in grown.iter_mut().take(SHOWN) {
-            site.functions =
-                frames.iter().flat_map(|frame| names(*frame)).map(|symbol| symbol.to_string()).collect();
+            site.functions = frames
+                .iter()
+                .flat_map(|frame| frames::names(*frame))
+                .map(|symbol| symbol.to_string())
+                .collect();
         }
     });
     Ok(Growth { sites: grown.into_iter().map(|(_, site)| site).collect() })

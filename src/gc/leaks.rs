@@ -6,7 +6,6 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use super::cycle::{self, Outcome};
 use super::found::Found;
 use super::scan::Held;
 use super::search::{self, Search};
@@ -168,14 +167,8 @@ fn destructors() -> Option<Leak> {
 
 /// Stops the world and finds the goroutines. On the collector's thread, for who waits at `asker`.
 fn look(asker: usize) -> Vec<Lost> {
-    let mut outcome = Outcome::default();
-    // Nothing may allocate while the heap's locks are held.
-    outcome.pauses.reserve(1);
     let mut lost = Found::new();
-    let result = cycle::while_stopped(&mut outcome, |held, world| find(held, world, asker, &mut lost));
-    if let Err(error) = result {
-        eprintln!("greenroutine: gc: no search for leaks: {error}");
-    }
+    search::while_stopped("leaks", |held, world| find(held, world, asker, &mut lost));
     (0..lost.len()).map(|number| Lost::adopt(search::task(lost.at(number).0))).collect()
 }
 
@@ -203,11 +196,9 @@ fn find(held: &Held, world: &Stopped, asker: usize, lost: &mut Found) {
     }
     aside.follow();
     // What is left nobody seems to hold: somebody who cannot be seen does, such as C code, or nobody.
-    let mut unknown = Found::new();
-    search.for_each_unknown(Some(&aside), |block| unknown.add(block, 0));
-    (0..unknown.len()).for_each(|number| search.add_object(unknown.at(number).0));
+    search.add_unknown(Some(&aside));
     search.follow();
-    if search.has_failed() || aside.has_failed() || unknown.is_short_of_memory() {
+    if search.has_failed() || aside.has_failed() {
         return;
     }
     search.for_each_goroutine(|search, block, member| {

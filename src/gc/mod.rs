@@ -72,6 +72,7 @@ mod unique;
 mod weak;
 mod weak_map;
 mod why;
+mod words;
 
 pub use cleanup::{Cleanup, on_collect};
 pub use collections::{BTreeEntry, BTreeMap, Entry, HashMap, HashSet, String, Vec, VecDeque};

@@ -1,27 +1,24 @@
-//! [`Pile`]: the marker's stack of words, in memory of its own, because the heap's locks are in the collector's hand while it grows.
+//! [`Pile`]: the marker's stack of words.
 
-use crate::sys::mem;
+use super::words::Words;
 
 /// Words at first: 1 MiB.
 const FIRST: usize = 1 << 17;
 
 /// See the file's documentation.
 pub(super) struct Pile {
-    /// Memory for `room` words, of which `len` are in use; 0 if there is none.
-    base: usize,
-    room: usize,
-    len: usize,
+    words: Words<FIRST>,
     has_overflown: bool,
 }
 
 impl Pile {
     /// Empty, without memory.
     pub(super) const fn new() -> Self {
-        Self { base: 0, room: 0, len: 0, has_overflown: false }
+        Self { words: Words::new(), has_overflown: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.words.len() == 0
     }
 
     /// Whether a word was lost because the kernel refused memory.
@@ -31,50 +28,25 @@ impl Pile {
 
     /// Words are lost no more: the caller starts over.
     pub(super) fn clear(&mut self) {
-        self.len = 0;
+        self.words.clear();
         self.has_overflown = false;
     }
 
     #[inline(always)]
     pub(super) fn push(&mut self, word: usize) {
-        if self.len == self.room && !self.grow() {
+        if !self.words.push(word) {
             self.has_overflown = true;
-            return;
         }
-        let place = (self.base as *mut usize).wrapping_add(self.len);
-        // SAFETY: below `room`, so in this pile's memory.
-        unsafe { place.write(word) };
-        self.len += 1;
     }
 
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<usize> {
-        self.len = self.len.checked_sub(1)?;
-        let place = (self.base as *const usize).wrapping_add(self.len);
-        // SAFETY: below the old `len`, so written by `push`.
-        Some(unsafe { place.read() })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) -> bool {
-        let room = (self.room * 2).max(FIRST);
-        let Ok(base) = mem::map(room * size_of::<usize>()) else { return false };
-        if self.base != 0 {
-            // SAFETY: two mappings of this pile, the new one the larger.
-            unsafe { std::ptr::copy_nonoverlapping(self.base as *const usize, base as *mut usize, self.len) };
-            mem::unmap(self.base, self.room * size_of::<usize>());
-        }
-        (self.base, self.room) = (base, room);
-        true
+        self.words.pop()
     }
 
     /// Gives most of a large pile's memory back, between cycles.
     pub(super) fn trim(&mut self) {
-        if self.room > FIRST {
-            mem::unmap(self.base, self.room * size_of::<usize>());
-            *self = Self::new();
-        }
+        self.words.trim();
     }
 }
 

@@ -21,6 +21,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::arch;
+use crate::base::hash;
 use crate::base::lock::{Lock, Locked, Rank};
 use crate::heap::lookup;
 
@@ -61,8 +62,7 @@ impl Hasher for AddressHasher {
     }
 
     fn write_usize(&mut self, word: usize) {
-        // Fibonacci hashing (Knuth 6.4).
-        self.0 = (self.0.rotate_left(23) ^ word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = hash::mix(self.0, word as u64);
     }
 }
 

@@ -9,11 +9,11 @@
 
 use std::ops::Range;
 
+use super::cycle::{self, Outcome};
 use super::found::Found;
 use super::scan::{self, Held};
 use crate::arch;
 use crate::base::meta::Block;
-use crate::heap::arena::Kind;
 use crate::heap::lookup::{self, Object};
 use crate::routine::roots::{self, Member};
 use crate::routine::{Task, TaskRef};
@@ -34,6 +34,8 @@ pub(super) struct Search<'a> {
     stacks: Found,
     /// Blocks that are free though their spans do not know.
     idle: Found,
+    /// Whether something that was to be added is lost.
+    has_lost: bool,
     /// Whether goroutines are nodes: otherwise words that point to them lead nowhere.
     has_goroutines: bool,
     /// Where the used part of the stack begins of who asked for the search.
@@ -65,6 +67,7 @@ impl<'a> Search<'a> {
             followed: 0,
             stacks: Found::new(),
             idle: Found::new(),
+            has_lost: false,
             has_goroutines,
             asker,
             ignored: Ignored::default(),
@@ -85,7 +88,8 @@ impl<'a> Search<'a> {
 
     /// Whether the search is worth nothing, because the kernel refused memory.
     pub(super) fn has_failed(&self) -> bool {
-        [&self.found, &self.stacks, &self.idle].iter().any(|found| found.is_short_of_memory())
+        self.has_lost
+            || [&self.found, &self.stacks, &self.idle].iter().any(|found| found.is_short_of_memory())
     }
 
     /// Calls `each` with all goroutines' cells.
@@ -142,23 +146,27 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Calls `each` with every block of the program that may hold pointers and that neither this search nor the other has found.
-    pub(super) fn for_each_unknown(&self, other: Option<&Self>, mut each: impl FnMut(usize)) {
+    /// Adds every block of the program that may hold pointers and that neither this search nor the other has found.
+    pub(super) fn add_unknown(&mut self, other: Option<&Self>) {
+        // Aside first: what is added is not to be asked for.
+        let mut unknown = Found::new();
         self.held.heap.for_each_manual(|stretch| {
             let mut at = stretch.start;
             while let Some(object) = lookup::object(at).filter(|_| at < stretch.end) {
                 let block = object.start;
                 let is_of_other = other.is_some_and(|other| other.found.has(block));
                 if !(self.found.has(block) || is_of_other || self.idle.has(block)) {
-                    each(block);
+                    unknown.add(block, 0);
                 }
                 at = block + object.bytes;
             }
         });
+        self.has_lost |= unknown.is_short_of_memory();
+        (0..unknown.len()).for_each(|number| self.add_object(unknown.at(number).0));
     }
 
     fn look_into(&mut self, object: &Object) {
-        if matches!(object.kind(), Kind::ManualScan | Kind::CollectedScan) {
+        if object.span.kind().is_scanned() {
             self.look_through(object.start..object.start + object.bytes);
         }
     }
@@ -239,6 +247,14 @@ impl<'a> Search<'a> {
         }
         let (block, _) = self.held.cells.block_at(word)?;
         roots::member(block).map(|_| block as usize)
+    }
+}
+
+/// Stops the world for a search of `what`, which is not made if that fails. `work` allocates nothing.
+pub(super) fn while_stopped(what: &str, work: impl FnOnce(&Held, &Stopped)) {
+    let result = cycle::while_stopped(&mut Outcome::default(), |held, world| work(held, world));
+    if let Err(error) = result {
+        eprintln!("greenroutine: gc: no search for {what}: {error}");
     }
 }
 

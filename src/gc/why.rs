@@ -7,12 +7,9 @@ use std::ops::Range;
 use std::panic::Location;
 
 use super::collector;
-use super::cycle::{self, Outcome};
-use super::found::Found;
 use super::ptr::Gc;
 use super::scan::{self, Held};
-use super::search::{Ignored, Search};
-use crate::heap::arena::Kind;
+use super::search::{self, Ignored, Search};
 use crate::heap::lookup::{self, Object};
 use crate::routine::{TaskRef, Wait};
 use crate::sched::lost::Lost;
@@ -252,12 +249,10 @@ impl Root {
 
 /// Stops the world and finds the way. On the collector's thread. For who waits at `asker`.
 fn look(target: usize, asker: usize) -> Raw {
-    let mut outcome = Outcome::default();
     let mut raw = Raw::empty();
     // Nothing may allocate while the heap's locks are held.
-    outcome.pauses.reserve(1);
     raw.objects.reserve_exact(MOST);
-    let result = cycle::while_stopped(&mut outcome, |held, world| {
+    search::while_stopped("what keeps an object alive", |held, world| {
         let Some(target) = lookup::object(target) else { return };
         let mut search = Search::new(held, false, asker);
         search.ignore(Ignored { object: target.start, places: own_places(world, asker) });
@@ -266,9 +261,6 @@ fn look(target: usize, asker: usize) -> Raw {
             note(&search, held, world, number, &mut raw);
         }
     });
-    if let Err(error) = result {
-        eprintln!("greenroutine: gc: no search for what keeps an object alive: {error}");
-    }
     raw
 }
 
@@ -309,9 +301,7 @@ fn find(search: &mut Search<'_>, held: &Held, world: &Stopped, target: &Object) 
     if follow(search, held, target) {
         return;
     }
-    let mut unknown = Found::new();
-    search.for_each_unknown(None, |block| unknown.add(block, 0));
-    (0..unknown.len()).for_each(|number| search.add_object(unknown.at(number).0));
+    search.add_unknown(None);
     follow(search, held, target);
 }
 
@@ -354,7 +344,7 @@ fn note(search: &Search<'_>, held: &Held, world: &Stopped, last: usize, raw: &mu
             raw.objects.push(Step {
                 address: start,
                 bytes: object.bytes,
-                is_collected: matches!(object.span.kind(), Kind::CollectedScan | Kind::CollectedNoscan),
+                is_collected: object.span.kind().is_collected(),
                 offset: if number == 0 { 0 } else { follower - start },
                 type_name: None,
             });
@@ -370,8 +360,7 @@ fn note(search: &Search<'_>, held: &Held, world: &Stopped, last: usize, raw: &mu
 /// What the word at `via` is part of, which leads to the object `first`.
 fn root(search: &Search<'_>, held: &Held, world: &Stopped, first: usize, via: usize) -> Root {
     if via == 0 {
-        let is_collected = lookup::object(first)
-            .is_some_and(|object| matches!(object.span.kind(), Kind::CollectedScan | Kind::CollectedNoscan));
+        let is_collected = lookup::object(first).is_some_and(|object| object.span.kind().is_collected());
         return if is_collected { Root::Table } else { Root::Allocation };
     }
     if held.added.ranges().any(|range| range.contains(&via)) {

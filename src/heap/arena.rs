@@ -51,6 +51,16 @@ impl Kind {
     pub(crate) fn manual_aligned(align: usize) -> Self {
         if align < 8 { Self::ManualNoscan } else { Self::ManualScan }
     }
+
+    /// Whether the sweep frees it; else `dealloc` does.
+    pub(crate) fn is_collected(self) -> bool {
+        matches!(self, Self::CollectedScan | Self::CollectedNoscan)
+    }
+
+    /// Whether it may hold pointers.
+    pub(crate) fn is_scanned(self) -> bool {
+        matches!(self, Self::ManualScan | Self::CollectedScan)
+    }
 }
 
 /// Bytes of the whole reservation where nothing limits it.

@@ -24,16 +24,11 @@ impl Object {
         self.span.class() != span::LARGE && self.span.free_word(self.slot.word) & self.slot.mask() != 0
     }
 
-    /// What kind of memory it is.
-    pub(crate) fn kind(&self) -> Kind {
-        arena::kind_of(self.span.granule())
-    }
-
     /// Whether a block that is not collected was freed, as far as its span knows: one in a magazine ([`super::frozen`]) may be free all the same. With the world stopped.
     pub(crate) fn is_freed(&self) -> bool {
-        let is_manual = matches!(self.kind(), Kind::ManualScan | Kind::ManualNoscan);
         // The side bits of manual blocks: freed by other threads than the span's.
-        self.is_free() || is_manual && self.span.class() != span::LARGE && self.is_marked()
+        self.is_free()
+            || !self.span.kind().is_collected() && self.span.class() != span::LARGE && self.is_marked()
     }
 
     /// Marks the object; true if it was not marked. For collected objects.

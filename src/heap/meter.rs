@@ -78,26 +78,15 @@ impl Owner {
     /// A block, of the magazine or what fills it.
     #[inline]
     pub(super) fn take_slow(&'static self, bin: usize) -> Result<Taken, Exhausted> {
-        let take = || self.pop(bin).map_or_else(|| self.refill(bin), Ok);
-        if !self.counts() {
-            return take().map(|block| (block, false));
-        }
-        self.open(bin);
-        let taken = take().map(|block| (block, self.count_one(bin)));
-        self.shut(bin);
-        taken
+        self.counting(bin, |counts| {
+            let block = self.pop(bin).map_or_else(|| self.refill(bin), Ok)?;
+            Ok((block, counts && self.count_one(bin)))
+        })
     }
 
     /// A block that reads as zero and was never written to, as [`Owner::zeroed`].
     pub(super) fn take_zeroed(&'static self, bin: usize) -> Option<Taken> {
-        let block = self.zeroed(bin)?;
-        if !self.counts() {
-            return Some((block, false));
-        }
-        self.open(bin);
-        let is_sampled = self.count_one(bin);
-        self.shut(bin);
-        Some((block, is_sampled))
+        self.counting(bin, |counts| Some((self.zeroed(bin)?, counts && self.count_one(bin))))
     }
 
     /// Frees a block that the fast path did not take.
@@ -105,16 +94,24 @@ impl Owner {
     pub(super) fn put_slow(&'static self, bin: usize, block: *mut u8) {
         // Also by a thread that has not followed yet, or that has ended.
         sample::returned(block as usize);
-        let counts = self.counts();
-        if counts {
-            self.open(bin);
+        self.counting(bin, |_| {
+            if !self.push(bin, block) {
+                self.push_slow(bin, block);
+            }
+        });
+    }
+
+    /// Runs a slow path. Tells it whether what it hands out is counted.
+    #[inline]
+    fn counting<T>(&'static self, bin: usize, slow: impl FnOnce(bool) -> T) -> T {
+        if !self.counts() {
+            return slow(false);
         }
-        if !self.push(bin, block) {
-            self.push_slow(bin, block);
-        }
-        if counts {
-            self.shut(bin);
-        }
+        self.catch_up(bin);
+        self.swap_cap(bin, self.meter.caps[bin].load(Ordering::Relaxed));
+        let result = slow(true);
+        self.shut(bin);
+        result
     }
 
     /// Gives all blocks of a bin back to their spans.
@@ -126,13 +123,7 @@ impl Owner {
         self.note(bin);
     }
 
-    /// Begins a slow path.
-    fn open(&self, bin: usize) {
-        self.catch_up(bin);
-        self.swap_cap(bin, self.meter.caps[bin].load(Ordering::Relaxed));
-    }
-
-    /// Ends it: blocks that may not be handed out unsampled go home, the oldest first.
+    /// Ends a slow path: blocks that may not be handed out unsampled go home, the oldest first.
     fn shut(&'static self, bin: usize) {
         let left = usize::try_from(self.meter.left[bin].load(Ordering::Relaxed)).unwrap_or(MAGAZINE);
         self.flush(bin, self.count(bin).saturating_sub(left));

@@ -23,7 +23,7 @@ use super::registry;
 use super::span::{self, Slot, Span};
 use crate::base::early_lock::EarlyLock;
 use crate::base::lock::Rank;
-use crate::base::{fence, rng::Rng};
+use crate::base::{fence, hash, rng::Rng};
 use crate::sys::mem;
 
 /// Frames of a sample, at most.
@@ -217,17 +217,12 @@ fn sweep_slow(span: &'static Span) {
     (0..slots).for_each(|index| end(object(Slot::new(index), span.start() + index * bytes, bytes)));
 }
 
-/// Where a key begins to be looked for.
-fn home(key: u64, mask: usize) -> usize {
-    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask
-}
-
 /// The live table, and the place of a key in it.
 fn find(key: u64) -> Option<(&'static [AtomicU64], usize)> {
     // Acquire pairs with the Release in `grow_live`.
     let table = *LIVE[LIVE_NOW.load(Ordering::Acquire)].get()?;
     let mask = table.len() / 2 - 1;
-    let mut at = home(key, mask);
+    let mut at = hash::home(key, mask);
     for _ in 0..=mask {
         match table[at].load(Ordering::Relaxed) {
             NONE => return None,
@@ -294,7 +289,7 @@ impl Samples {
 
     fn put(&mut self, table: &'static [AtomicU64], key: u64, site: u64) {
         let mask = table.len() / 2 - 1;
-        let mut at = home(key, mask);
+        let mut at = hash::home(key, mask);
         loop {
             let there = table[at].load(Ordering::Relaxed);
             if there <= GONE {
@@ -347,14 +342,12 @@ impl Samples {
 
     /// Where the site with that size and these frames begins.
     fn site(&mut self, bytes: u64, frames: &[u64]) -> Option<usize> {
-        let hash = frames
-            .iter()
-            .fold(bytes, |hash, frame| (hash.rotate_left(23) ^ frame).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let hash = frames.iter().fold(bytes, |hash, frame| hash::mix(hash, *frame));
         if self.count * 2 >= self.index.len() {
             self.grow_index()?;
         }
         let mask = self.index.len() - 1;
-        let mut at = home(hash, mask);
+        let mut at = hash::home(hash, mask);
         while let Some(site) = (self.index[at].load(Ordering::Relaxed) as usize).checked_sub(1) {
             if self.is_at(site, hash, bytes, frames) {
                 return Some(site);
@@ -397,7 +390,7 @@ impl Samples {
         let index = mem::map_words((self.index.len() * 2).max(1024))?;
         let mask = index.len() - 1;
         for word in self.index.iter().map(|word| word.load(Ordering::Relaxed)).filter(|word| *word != 0) {
-            let mut at = home(self.sites[word as usize - 1 + HASH].load(Ordering::Relaxed), mask);
+            let mut at = hash::home(self.sites[word as usize - 1 + HASH].load(Ordering::Relaxed), mask);
             while index[at].load(Ordering::Relaxed) != 0 {
                 at = (at + 1) & mask;
             }

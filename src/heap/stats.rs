@@ -152,8 +152,7 @@ fn count_span(span: &'static Span, figures: &mut KindStats) {
         return;
     }
     let class = span.class() as usize;
-    let is_manual = matches!(span.kind(), Kind::ManualScan | Kind::ManualNoscan);
-    let words = if is_manual { class::slots(class).div_ceil(64).min(WORDS) } else { 0 };
+    let words = if span.kind().is_collected() { 0 } else { class::slots(class).div_ceil(64).min(WORDS) };
     let freed_by_others: usize = (0..words)
         .map(|word| span.side_word(word).load(std::sync::atomic::Ordering::Relaxed).count_ones() as usize)
         .sum();

@@ -34,26 +34,28 @@ use crate::sys::mem::GuardMode;
 use crate::sys::{clock, futex};
 use crate::world::blocked;
 
-/// Who runs on a worker. The address is kept inverted: it outlives the run, and a search for goroutines that nobody reaches (`gc::leaks`) must not find it.
+/// A cell's address inverted, and back: a search for goroutines that nobody reaches (`gc::leaks`) must not find it where it is left over.
+#[inline(always)]
+fn inverted(task: *const Task) -> *const Task {
+    task.map_addr(|address| !address)
+}
+
+/// Who runs on a worker. The address is kept inverted, because it outlives the run.
 pub(crate) struct Running(AtomicPtr<Task>);
 
 impl Running {
     pub(super) fn none() -> Self {
-        Self(AtomicPtr::new(Self::invert(std::ptr::null_mut())))
-    }
-
-    fn invert(task: *mut Task) -> *mut Task {
-        task.map_addr(|address| !address)
+        Self(AtomicPtr::new(inverted(std::ptr::null()).cast_mut()))
     }
 
     #[inline(always)]
     pub(super) fn set(&self, task: TaskRef) {
-        self.0.store(Self::invert(std::ptr::from_ref(task).cast_mut()), Ordering::Relaxed);
+        self.0.store(inverted(task).cast_mut(), Ordering::Relaxed);
     }
 
     /// The cell, which may serve another goroutine by now; null if nobody has run.
     pub(crate) fn get(&self) -> *const Task {
-        Self::invert(self.0.load(Ordering::Relaxed))
+        inverted(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -109,7 +111,7 @@ impl Latencies {
     }
 }
 
-/// A goroutine in the injector, which owns the right to run it. Inverted, as in [`Running`]: the injector keeps what was taken out of it for a while.
+/// A goroutine in the injector, which owns the right to run it. Inverted, because the injector keeps what was taken out of it for a while.
 pub(crate) struct Runnable(*const Task);
 
 // SAFETY: whoever takes it out of the injector is the only one to run the goroutine, and the injector orders the hand-over. That what lies on a
@@ -118,12 +120,12 @@ unsafe impl Send for Runnable {}
 
 impl Runnable {
     pub(super) fn new(task: TaskRef) -> Self {
-        Self(std::ptr::from_ref(task).map_addr(|address| !address))
+        Self(inverted(task))
     }
 
     pub(super) fn task(&self) -> TaskRef {
         // SAFETY: a cell, which is mapped for ever, inverted twice.
-        unsafe { &*self.0.map_addr(|address| !address) }
+        unsafe { &*inverted(self.0) }
     }
 }
 

@@ -144,7 +144,17 @@ pub(crate) const fn hard_guard(shift: u32) -> usize {
 /// stack pointers: a slot that somebody runs on is open, while the header of another may not even be readable.
 #[inline(always)]
 pub(crate) fn header_at(sp: usize) -> Option<HeaderRef> {
-    let address = sp;
+    Some(header_of(sp, shape_at(sp)?))
+}
+
+/// Where the header of the slot is that an address lies in, whether there is one or not.
+pub(crate) fn header_address(address: usize) -> Option<usize> {
+    Some(shape_at(address)?.header(address))
+}
+
+/// The shape of the slots around an address; none outside the assigned part of the arena.
+#[inline(always)]
+fn shape_at(address: usize) -> Option<Shape> {
     // Relaxed: `BASE` and `SIZE` are written before the first slot exists, and whoever runs on a slot got it through
     // a lock since; on any other stack both the old and the new value say "outside".
     let offset = address.wrapping_sub(BASE.load(Ordering::Relaxed));
@@ -153,21 +163,7 @@ pub(crate) fn header_at(sp: usize) -> Option<HeaderRef> {
     }
     let region = offset >> REGION_SHIFT.load(Ordering::Relaxed);
     let shape = SHAPE_OF_REGION[region % REGIONS].load(Ordering::Relaxed);
-    if shape == 0 {
-        return None;
-    }
-    Some(header_of(address, Shape(shape)))
-}
-
-/// Where the header of the slot is that an address lies in, whether there is one or not.
-pub(crate) fn header_address(address: usize) -> Option<usize> {
-    let offset = address.wrapping_sub(BASE.load(Ordering::Relaxed));
-    if offset >= SIZE.load(Ordering::Relaxed) {
-        return None;
-    }
-    let region = offset >> REGION_SHIFT.load(Ordering::Relaxed);
-    let shape = SHAPE_OF_REGION[region % REGIONS].load(Ordering::Relaxed);
-    (shape != 0).then(|| Shape(shape).header(address))
+    (shape != 0).then_some(Shape(shape))
 }
 
 /// The header of the slot of stride `1 << shift` that `address` lies in.

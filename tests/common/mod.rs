@@ -218,15 +218,22 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
 
 /// As [`in_child`], through a shell that first runs `setup` (such as `ulimit -v 1000000`).
 pub(crate) fn in_child_after(name: &str, setup: &str) -> Output {
+    let child = child(name);
     Command::new("sh")
         .arg("-c")
-        .arg(format!("{setup}; exec \"$@\" --exact {name} --nocapture --test-threads=1"))
+        .arg(format!("{setup}; exec \"$@\""))
         .arg("sh")
-        .args(this_program())
-        .env(CHILD, name)
-        .env("RUST_BACKTRACE", "0")
+        .arg(child.get_program())
+        .args(child.get_args())
+        .envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .output()
-        .expect("the child starts")
+        .expect("sh starts")
+}
+
+/// Overwrites what earlier calls have left on the stack.
+#[inline(never)]
+pub(crate) fn clear_stack() {
+    std::hint::black_box([0_usize; 4096]);
 }
 
 /// Standard output and error of a child, together.
