@@ -76,6 +76,17 @@ pub(crate) struct EarlyLocked<'a, T> {
     lock: &'a EarlyLock<T>,
 }
 
+impl<T> EarlyLocked<'_, T> {
+    /// Unlocks, and leaves the lock to who waits for it: for one who would take it again at once, over and over.
+    pub(crate) fn give_way(self) {
+        let is_wanted = self.lock.word.load(Ordering::Relaxed) == CONTENDED;
+        drop(self);
+        if is_wanted {
+            futex::rest();
+        }
+    }
+}
+
 impl<T> Deref for EarlyLocked<'_, T> {
     type Target = T;
     #[inline]

@@ -34,8 +34,8 @@ const NEVER: usize = usize::MAX;
 static WANTED: AtomicU32 = AtomicU32::new(0);
 /// A cycle begins when this many bytes were handed out since the start of the process.
 static NEXT: AtomicUsize = AtomicUsize::new(LEAST);
-/// Whether a cycle is under way, and what may be handed out before allocation waits for its end.
-static IS_RUNNING: AtomicBool = AtomicBool::new(false);
+/// Whether a cycle marks, and what may be handed out before allocation waits for the end of that.
+static IS_MARKING: AtomicBool = AtomicBool::new(false);
 static MOST: AtomicUsize = AtomicUsize::new(NEVER);
 /// Whether nothing is collected.
 static IS_OFF: AtomicBool = AtomicBool::new(false);
@@ -58,9 +58,11 @@ struct State {
     backend: Backend,
     why: String,
     last: Outcome,
-    /// Bytes handed out when the last cycle ended, and while it ran.
+    /// Bytes handed out when the last marking ended, and while it lasted.
     handed_out: usize,
     during: usize,
+    /// A cycle that still marks when that many were handed out has allocation keep a pace.
+    paced_from: usize,
     pauses: Pauses,
     mark_time: Duration,
     sweep_time: Duration,
@@ -76,8 +78,9 @@ struct Shared {
     state: Mutex<State>,
     /// A cycle has ended.
     ended: Condvar,
-    /// How many have ended: the futex of threads that must not park.
+    /// How many have ended, and how many have marked, whatever came of it: the futexes of threads that must not park.
     cycles: AtomicU32,
+    marked: AtomicU32,
 }
 
 /// By the number of forks that lie between the first process and this one. In the last nothing is collected.
@@ -98,30 +101,30 @@ fn config() -> &'static Config {
 
 /// After an allocation's slow path.
 #[cold]
-pub(super) fn after_slow_path() {
+pub(super) fn after_slow_path(bytes: usize) {
     shared();
-    let delayed = throttle::pass();
+    let handed_out = central::handed_out();
+    let delayed = throttle::pass(bytes, handed_out);
     if delayed > 0 {
         DELAYED_NS.fetch_add(delayed, Ordering::Relaxed);
     }
-    let handed_out = central::handed_out();
     if handed_out >= NEXT.load(Ordering::Relaxed) && WANTED.load(Ordering::Relaxed) == 0 {
         request();
     }
-    if handed_out >= MOST.load(Ordering::Relaxed) && IS_RUNNING.load(Ordering::SeqCst) {
-        wait_for_the_cycle();
+    if handed_out >= MOST.load(Ordering::Relaxed) && IS_MARKING.load(Ordering::SeqCst) {
+        wait_for_the_marks();
     }
 }
 
 /// The program allocates faster than the collector marks: the thread waits until that is done. It does not park: whoever allocates may hold a lock that is bound to the thread.
 #[cold]
 #[inline(never)]
-fn wait_for_the_cycle() {
+fn wait_for_the_marks() {
     let start = clock::now_ns();
-    let cycles = &shared().cycles;
-    let seen = cycles.load(Ordering::SeqCst);
-    while IS_RUNNING.load(Ordering::SeqCst) && cycles.load(Ordering::SeqCst) == seen {
-        blocked::wait(cycles, seen, u64::MAX);
+    let marked = &shared().marked;
+    let seen = marked.load(Ordering::SeqCst);
+    while IS_MARKING.load(Ordering::SeqCst) && marked.load(Ordering::SeqCst) == seen {
+        blocked::wait(marked, seen, u64::MAX);
     }
     DELAYED_NS.fetch_add(clock::now_ns().saturating_sub(start), Ordering::Relaxed);
 }
@@ -155,7 +158,7 @@ fn start(is_last: bool) -> Shared {
     let config = config();
     // Of a parent, if there was one.
     WANTED.store(0, Ordering::SeqCst);
-    IS_RUNNING.store(false, Ordering::SeqCst);
+    IS_MARKING.store(false, Ordering::SeqCst);
     if config.poison {
         central::poison_freed();
     }
@@ -185,13 +188,19 @@ fn start(is_last: bool) -> Shared {
         last: Outcome::default(),
         handed_out: central::handed_out(),
         during: 0,
+        paced_from: NEVER,
         pauses: Pauses::new(),
         mark_time: Duration::ZERO,
         sweep_time: Duration::ZERO,
         jobs: Vec::new(),
     };
     state.set_next();
-    Shared { state: Mutex::new(state), ended: Condvar::new(), cycles: AtomicU32::new(0) }
+    Shared {
+        state: Mutex::new(state),
+        ended: Condvar::new(),
+        cycles: AtomicU32::new(0),
+        marked: AtomicU32::new(0),
+    }
 }
 
 /// Whether nothing is collected.
@@ -326,28 +335,30 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
             return;
         }
         state.begun += 1;
+        throttle::begin_pace(state.paced_from);
         state.begun
     };
-    IS_RUNNING.store(true, Ordering::SeqCst);
+    IS_MARKING.store(true, Ordering::SeqCst);
     let before = central::handed_out();
     let start = clock::now_ns();
-    let result = mark(barrier, space).map(|mut outcome| {
+    let marks = mark(barrier, space);
+    // What is dead is free from here on, though it is swept later: with this the next budget begins.
+    shared.state.lock().end_marking(marks.as_ref().ok(), before);
+    IS_MARKING.store(false, Ordering::SeqCst);
+    throttle::end_pace();
+    shared.marked.fetch_add(1, Ordering::SeqCst);
+    futex::wake(&shared.marked, i32::MAX);
+    let result = marks.map(|mut outcome| {
         cycle::ended("gc mark", start);
         cycle::sweep(&mut outcome);
         outcome
     });
     cycle::ended("gc cycle", start);
     let mut state = shared.state.lock();
-    IS_RUNNING.store(false, Ordering::SeqCst);
-    state.during = central::handed_out() - before;
     match result {
         Ok(outcome) => state.take_in(outcome, number),
-        Err(error) => {
-            // Tried again when as much has been allocated once more.
-            eprintln!("greenroutine: gc: cycle {number} was given up: {error}");
-            state.handed_out = central::handed_out();
-            state.set_next();
-        }
+        // Tried again when as much has been allocated once more.
+        Err(error) => eprintln!("greenroutine: gc: cycle {number} was given up: {error}"),
     }
     state.ended = number;
     let is_wanted = state.wanted > state.begun;
@@ -361,13 +372,22 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
 }
 
 impl State {
+    /// Marking is over. `marks`: what it has found, if it was not given up; `before`: bytes that were handed out when it began.
+    fn end_marking(&mut self, marks: Option<&Outcome>, before: usize) {
+        self.handed_out = central::handed_out();
+        self.during = self.handed_out - before;
+        if let Some(outcome) = marks {
+            (self.last.marked, self.last.roots, self.last.in_use) =
+                (outcome.marked, outcome.roots, outcome.in_use);
+        }
+        self.set_next();
+    }
+
     fn take_in(&mut self, outcome: Outcome, number: u64) {
         outcome.pauses.iter().for_each(|pause| self.pauses.add(*pause));
         self.mark_time += outcome.mark_time;
         self.sweep_time += outcome.sweep_time;
-        self.handed_out = central::handed_out();
         self.last = outcome;
-        self.set_next();
         if config().trace {
             self.trace(number);
         }
@@ -396,6 +416,8 @@ impl State {
             frozen::keep(budget);
         }
         NEXT.store(next, Ordering::Relaxed);
+        // A small heap may well be a few times as large for a moment.
+        self.paced_from = self.handed_out.saturating_add(budget.saturating_add((budget / 2).max(2 * LEAST)));
         MOST.store(self.handed_out.saturating_add(budget.saturating_mul(3)), Ordering::Relaxed);
     }
 

@@ -3,8 +3,10 @@
 //!
 //! ```text
 //!   arm all pages that may hold references       beside the program
-//!   stop: objects are born marked from here on   microseconds
-//!   mark from statics, manual memory, goroutines beside the program
+//!   stop: objects are born marked from here on; scan what the threads have at hand
+//!                                                microseconds
+//!   mark from there, statics, manual memory, goroutines
+//!                                                beside the program
 //!   scan again what was written, arm it again    beside the program, until little is left
 //!   stop: scan what was written last, the threads, the goroutines that have run; mark what that brings
 //!                                                within a budget: if it takes longer the world goes on, and so does the marking
@@ -23,16 +25,16 @@ use super::{goroutines, scan, throttle};
 use crate::heap::arena::Kind;
 use crate::heap::frozen;
 use crate::sys::uffd::{Rearm, Watch};
-use crate::sys::{OsError, clock};
+use crate::sys::{OsError, clock, futex};
 use crate::world::stop::StopError;
 
 /// The memory that is watched.
 const WATCHED: [Kind; 2] = [Kind::ManualScan, Kind::CollectedScan];
-/// Bytes that are disarmed with one call, during which nothing can be mapped.
-const DISARMED_AT_ONCE: usize = 16 << 20;
 /// Rounds of scanning again before a stop, and how many pages are few enough to stop for.
 const ROUNDS: usize = 12;
 const FEW: usize = 48;
+/// So many pages are armed one by one rather than by a walk over all.
+const ONE_BY_ONE: usize = 512;
 /// How long the last stop may take to mark what it has found.
 const BUDGET_NS: u64 = 300_000;
 /// How often it may take longer before it is made to finish.
@@ -99,11 +101,8 @@ impl Barrier {
     /// The cycle is over: writes cost nothing until the next.
     fn disarm(&self) {
         for kind in WATCHED {
-            let extent = frozen::extent_now(kind);
-            for start in extent.clone().step_by(DISARMED_AT_ONCE) {
-                // If it fails the first write to each page costs a fault, and that is all.
-                let _ = self.watch.disarm(start..extent.end.min(start + DISARMED_AT_ONCE));
-            }
+            // If it fails the first write to each page costs a fault, and that is all.
+            let _ = self.watch.disarm(frozen::extent_now(kind));
         }
     }
 
@@ -114,7 +113,7 @@ impl Barrier {
         Ok(())
     }
 
-    /// Scans what was written to. Returns how many pages that were.
+    /// Scans what was written to; follows what is found unless the world is stopped (`Rearm::No`). Returns how many pages that were.
     fn scan_written(
         &mut self,
         marker: &mut Marker,
@@ -126,9 +125,12 @@ impl Barrier {
             self.watch.written(extent, rearm, |range| {
                 pages += range.len() / crate::sys::mem::PAGE;
                 frozen::for_each_holder_in(range, |part, is_manual| {
-                    let scan = if is_manual { Marker::scan_manual } else { Marker::scan };
+                    let scan = if is_manual { Marker::scan_manual } else { Marker::scan_written };
                     // SAFETY: memory of the heap, which is never unmapped.
                     unsafe { scan(marker, part) };
+                    if rearm != Rearm::No {
+                        marker.drain_much();
+                    }
                 });
             })?;
         }
@@ -141,9 +143,14 @@ pub(super) fn beside_the_program(barrier: &mut Barrier, space: &mut Workspace) -
     let mut outcome = Outcome::default();
     space.scanned.forget();
     barrier.arm().map_err(Failure::Watch)?;
-    while_stopped(&mut outcome, |held, _| held.heap.begin_marking()).map_err(Failure::Stop)?;
-    let start = clock::now_ns();
     let mut marker = Marker::new(space.take_pile());
+    while_stopped(&mut outcome, |held, world| {
+        held.heap.begin_marking();
+        marker.include_all();
+        scan::at_hand(&mut marker, world);
+    })
+    .map_err(Failure::Stop)?;
+    let start = clock::now_ns();
     let result = mark(barrier, space, &mut marker, &mut outcome);
     // If the world could not be stopped, the marks are worth nothing: the next cycle clears them (`Frozen::clear_marks`).
     outcome.marked = marker.marked;
@@ -161,7 +168,7 @@ fn mark(
 ) -> Result<(), StopError> {
     scan::beside_the_program(marker);
     goroutines::beside_the_program(marker, &mut space.scanned);
-    outcome.roots = marker.marked.scanned;
+    outcome.roots = marker.roots();
     marker.drain_all();
     let mut is_broken = None;
     for attempt in 1.. {
@@ -207,13 +214,18 @@ fn mark(
 fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> Result<(), OsError> {
     goroutines::beside_the_program(marker, &mut space.scanned);
     marker.drain_all();
+    let (mut before, mut rearm) = (usize::MAX, Rearm::Yes);
     for round in 0..ROUNDS {
         let extents = WATCHED.map(frozen::extent_now);
-        let pages = barrier.scan_written(marker, Rearm::Yes, extents)?;
+        let pages = barrier.scan_written(marker, rearm, extents)?;
         marker.drain_all();
-        if pages <= FEW {
+        // It gets no better where as much is written meanwhile.
+        if pages <= FEW || round > 1 && pages >= before / 8 * 7 {
             break;
         }
+        futex::rest();
+        before = pages;
+        rearm = if pages <= ONE_BY_ONE { Rearm::OfFew } else { Rearm::Yes };
         // The program may write as fast as this reads: from now on it allocates more slowly, so that what is left for the stop gets less.
         if round > 0 {
             throttle::begin();

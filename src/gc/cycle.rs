@@ -20,13 +20,13 @@ use super::{finalizer, roots, scan};
 use crate::base::meta;
 use crate::heap::central::{self, Swept};
 use crate::heap::frozen::{self, Frozen};
-use crate::heap::lookup;
+use crate::heap::{self, lookup};
 use crate::sched::trace;
 use crate::sys::{clock, segments};
 use crate::world::stop::{self, StopError};
 
-/// Spans that are swept with one turn of the lock.
-const SWEPT_AT_ONCE: usize = 32;
+/// Spans that are swept with one turn of the lock: 60 µs, about as long as who waits for it takes to come.
+const SWEPT_AT_ONCE: usize = 128;
 
 /// What a cycle did.
 #[derive(Clone, Debug, Default)]
@@ -117,7 +117,7 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
         held.heap.clear_marks();
         marker.include_all();
         scan::all(&mut marker, held, world);
-        roots = marker.marked.scanned;
+        roots = marker.roots();
         marker.drain_all();
         follow(&mut marker, &held.heap);
         end_marking(&mut marker, held);
@@ -135,6 +135,7 @@ pub(super) fn sweep(outcome: &mut Outcome) {
     let start = clock::now_ns();
     while central::sweep_some(SWEPT_AT_ONCE) {}
     outcome.swept = central::finish_sweep();
+    heap::tick();
     outcome.sweep_time = ended("gc sweep", start);
 }
 

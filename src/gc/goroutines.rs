@@ -52,6 +52,7 @@ pub(super) fn beside_the_program(marker: &mut Marker, scanned: &mut Scanned) {
         if is_whole && roots::fingerprint(block) == before {
             scanned.set(number, before);
         }
+        marker.drain_much();
     });
 }
 

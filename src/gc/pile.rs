@@ -17,8 +17,13 @@ impl Pile {
         Self { words: Words::new(), has_overflown: false }
     }
 
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.words.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.words.len() == 0
+        self.len() == 0
     }
 
     /// Whether a word was lost because the kernel refused memory.

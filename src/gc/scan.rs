@@ -14,6 +14,8 @@ use crate::world::stop::Stopped;
 
 /// Below the stack pointer: the red zone of the x86-64 ABI, in which a leaf function keeps its locals.
 const RED_ZONE: usize = 128;
+/// The longest part of a thread's stack that the first stop of a cycle scans: 20 µs or so.
+const AT_HAND: usize = 64 << 10;
 
 /// What keeps the roots from changing, but for the program itself: got before the world is stopped.
 pub(super) struct Held {
@@ -49,6 +51,17 @@ pub(super) fn all_but_heap(marker: &mut Marker, held: &Held, world: &Stopped, sc
     }
 }
 
+/// Scans what the threads have at hand, for a beginning: they are scanned again when all else is done, and so is a stack that is too deep to wait for.
+pub(super) fn at_hand(marker: &mut Marker, world: &Stopped) {
+    for thread in world.threads() {
+        for_each_part(thread, |range| {
+            if range.len() <= AT_HAND {
+                ambiguous(marker, range);
+            }
+        });
+    }
+}
+
 /// Scans the roots in the heap and in statics while the program runs: most of what there is. What changes meanwhile is scanned again.
 pub(super) fn beside_the_program(marker: &mut Marker) {
     segments::for_each(|part| {
@@ -56,7 +69,10 @@ pub(super) fn beside_the_program(marker: &mut Marker) {
             plain(marker, range);
         }
     });
-    frozen::for_each_manual_now(|range| manual(marker, range));
+    frozen::for_each_manual_now(|range| {
+        manual(marker, range);
+        marker.drain_much();
+    });
 }
 
 fn plain(marker: &mut Marker, range: Range<usize>) {

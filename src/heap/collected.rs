@@ -55,11 +55,11 @@ const fn small<T>() -> (usize, usize) {
 
 /// A small object for one value of a type. What it holds beyond the value reads as zero if it is scanned.
 ///
-/// `slow` is told, after a slow path, that memory was handed out: it may begin a collection.
+/// `slow` is told, after a slow path, how many bytes were handed out: it may begin a collection.
 // Its class is a constant, so nothing is left but the call of `pop`. (As a case of `alloc` it was computed each time: what the cold paths take by reference stays in memory. That and a load of
 // bytes just stored cost 8 ns an object: trees18 took 600 ms.)
 #[inline(always)]
-pub(crate) fn alloc_one<T>(scan: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+pub(crate) fn alloc_one<T>(scan: bool, slow: fn(usize)) -> Result<NonNull<u8>, Refusal> {
     debug_assert!(is_small::<T>(), "the caller has looked");
     let (class, size) = const { small::<T>() };
     let bin = class * 2 + usize::from(!scan);
@@ -77,7 +77,7 @@ pub(crate) fn alloc_one<T>(scan: bool, slow: fn()) -> Result<NonNull<u8>, Refusa
 ///
 /// `slow`: as for [`alloc_one`].
 #[inline]
-pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+pub(crate) fn alloc(shape: Shape, zeroed: bool, slow: fn(usize)) -> Result<NonNull<u8>, Refusal> {
     let Some(class) = class::of(shape.bytes.max(1), shape.align) else {
         return alloc_large(shape, zeroed, slow);
     };
@@ -118,42 +118,43 @@ fn zero(slot: NonNull<u8>, from: usize, to: usize) {
 
 #[cold]
 #[inline(never)]
-fn alloc_slow(bin: usize, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+fn alloc_slow(bin: usize, slow: fn(usize)) -> Result<NonNull<u8>, Refusal> {
     let refill = |owner: &'static Owner| {
-        let mut is_sampled = false;
+        let (mut is_sampled, mut handed_out) = (false, 0);
         loop {
             let (bytes, is_next) = owner.collected.refill(bin)?;
             central::count_handed_out(bytes);
+            handed_out += bytes;
             is_sampled |= is_next;
             // None if a stop came in between.
             if let Some(slot) = owner.collected.alloc(bin) {
-                return Ok((slot, is_sampled));
+                return Ok((slot, is_sampled, handed_out));
             }
         }
     };
-    let slot = match local::with_slow(|owner| {
+    let (slot, handed_out) = match local::with_slow(|owner| {
         refill(owner).or_else(|_: Exhausted| {
             owner.trim();
             refill(owner)
         })
     }) {
-        Slow::Done(Ok((slot, is_sampled))) => {
+        Slow::Done(Ok((slot, is_sampled, handed_out))) => {
             if is_sampled {
                 sample::record(slot.as_ptr() as usize, class::SIZES[bin / 2] as usize);
             }
-            slot
+            (slot, handed_out)
         }
         Slow::Done(Err(_)) => return Err(Refusal::Exhausted),
         Slow::Aside => return Err(Refusal::NotInCharge),
         Slow::NoRecord => return Err(Refusal::Exhausted),
     };
-    slow();
+    slow(handed_out);
     Ok(slot)
 }
 
 #[cold]
 #[inline(never)]
-fn alloc_large(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Refusal> {
+fn alloc_large(shape: Shape, zeroed: bool, slow: fn(usize)) -> Result<NonNull<u8>, Refusal> {
     if local::is_aside() {
         return Err(Refusal::NotInCharge);
     }
@@ -174,6 +175,6 @@ fn alloc_large(shape: Shape, zeroed: bool, slow: fn()) -> Result<NonNull<u8>, Re
     };
     central::count_handed_out(shape.bytes);
     sample::large(block.as_ptr(), shape.bytes);
-    slow();
+    slow(shape.bytes);
     Ok(block)
 }

@@ -1,7 +1,7 @@
 //! Any word to the object that it points into: what a conservative marker asks. A few loads, whatever the word is. Called by the collector and by `check`.
 
 use super::arena::{self, Kind};
-use super::class;
+use super::class::{self, Geometry};
 use super::span::{self, Found, Slot, Span};
 
 /// A slot or a large block.
@@ -44,6 +44,36 @@ impl Object {
     /// Whether the object is marked.
     pub(crate) fn is_marked(&self) -> bool {
         self.span.side_word(self.slot.word).load(std::sync::atomic::Ordering::Relaxed) & self.slot.mask() != 0
+    }
+}
+
+/// A span of collected objects of one size, for many questions about words that mostly point into it.
+pub(crate) struct Neighbours {
+    span: &'static Span,
+    start: usize,
+    /// Bytes of its slots.
+    bytes: usize,
+    geometry: Geometry,
+}
+
+impl Neighbours {
+    /// Those of an object; none for a large block.
+    #[inline]
+    pub(crate) fn of(object: &Object) -> Option<Self> {
+        let geometry = *class::GEOMETRY.get(object.span.class() as usize)?;
+        let bytes = geometry.slots as usize * geometry.size as usize;
+        Some(Self { span: object.span, start: object.span.start(), bytes, geometry })
+    }
+
+    /// Whether a word points to one of them, which is marked.
+    #[inline(always)]
+    pub(crate) fn has_marked(&self, word: usize) -> bool {
+        let offset = word.wrapping_sub(self.start);
+        if offset >= self.bytes {
+            return false;
+        }
+        let slot = Slot::new(self.geometry.index(offset));
+        self.span.side_word(slot.word).load(std::sync::atomic::Ordering::Relaxed) & slot.mask() != 0
     }
 }
 

@@ -25,7 +25,7 @@ use super::class::{GRANULE, GRANULE_SHIFT};
 use super::span::{self, Span};
 use crate::base::early_lock::{EarlyLock, EarlyLocked};
 use crate::base::lock::Rank;
-use crate::sys::{OsError, clock, mem};
+use crate::sys::{OsError, clock, futex, mem};
 
 /// Between two looks at what is free.
 const TICK_NS: u64 = 100_000_000;
@@ -36,9 +36,9 @@ const EXCESS: usize = (128 << 20) / GRANULE;
 const KEPT_NS: u64 = 10_000_000_000;
 /// Granules opened at once, at least and at most: 4 and 64 MiB.
 const STEP: Range<usize> = 64..1024;
-/// Ranges given back with one turn of the lock, and granules in them: 64 MiB take the kernel 2 ms.
+/// Ranges given back with one turn of the lock, and granules in them: 4 MiB take the kernel 0.2 ms, for which whoever maps memory waits.
 const BATCH: usize = 16;
-const BATCH_GRANULES: usize = 1024;
+const BATCH_GRANULES: usize = 64;
 
 /// Lengths of runs that have a lower bound of their own.
 const LOWS: usize = 16;
@@ -156,16 +156,31 @@ pub(super) fn make(wanted: Wanted) -> Result<&'static Span, OsError> {
 /// Gives a span's run back; nobody else knows it any more. `written` bytes from its start may be other than zero.
 pub(super) fn release(span: &'static Span, written: usize) {
     let mut pages = PAGES.lock();
+    let is_collected = span.kind().is_collected();
     pages.release(span, written);
-    let is_due = pages.is_due();
+    // Who sweeps has a lock that allocation waits for (up to 29 ms at a time in `bench gcbig`), and may be the program: the collector's thread does it afterwards.
+    let is_due = !is_collected && pages.is_due();
     drop(pages);
     if is_due {
-        tick();
+        give_back_unused(Pace::Steady);
     }
 }
 
-/// Gives back what has not been used for a while. Returns whether there is more that a later tick may give back.
+/// Gives back what has not been used for a while, on a thread of the runtime's. Returns whether there is more that a later tick may give back.
 pub(crate) fn tick() -> bool {
+    give_back_unused(Pace::Restful)
+}
+
+/// How memory is given back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As fast as the kernel takes it: by the program's own threads.
+    Steady,
+    /// With rests, in which whoever else wants this processor or the lock of the address space gets it: a gigabyte takes the kernel 60 ms, and for as long the program stood still.
+    Restful,
+}
+
+fn give_back_unused(pace: Pace) -> bool {
     if !IS_DIRTY.load(Ordering::Relaxed) {
         return false;
     }
@@ -173,7 +188,7 @@ pub(crate) fn tick() -> bool {
     if pages.tick_is_due() {
         pages.ticked = clock::coarse_ns();
         drop(pages);
-        give_back(Pages::take_aged);
+        give_back(pace, Pages::take_aged);
         pages = PAGES.lock();
         pages.age();
     }
@@ -181,7 +196,7 @@ pub(crate) fn tick() -> bool {
     drop(pages);
     if surplus > 0 {
         let mut left = surplus;
-        give_back(|pages, part| {
+        give_back(pace, |pages, part| {
             let taken = if left > 0 { pages.take_dirty(part) } else { Taken::default() };
             left = left.saturating_sub(taken.granules());
             taken
@@ -192,7 +207,7 @@ pub(crate) fn tick() -> bool {
 
 /// Gives back all that is free. Returns the bytes.
 pub(super) fn trim() -> usize {
-    if IS_DIRTY.load(Ordering::Relaxed) { give_back(Pages::take_dirty) } else { 0 }
+    if IS_DIRTY.load(Ordering::Relaxed) { give_back(Pace::Steady, Pages::take_dirty) } else { 0 }
 }
 
 /// Ranges of granules that are out of `free` while the kernel takes their pages.
@@ -209,7 +224,7 @@ impl Taken {
 }
 
 /// Gives back what `take` finds, kind by kind, until it finds nothing.
-fn give_back(mut take: impl FnMut(&mut Pages, usize) -> Taken) -> usize {
+fn give_back(pace: Pace, mut take: impl FnMut(&mut Pages, usize) -> Taken) -> usize {
     let mut granules = 0;
     for part in 0..KINDS.len() {
         loop {
@@ -227,6 +242,9 @@ fn give_back(mut take: impl FnMut(&mut Pages, usize) -> Taken) -> usize {
                 pages.put_back(part, start..end, gone);
             }
             drop(pages);
+            if pace == Pace::Restful {
+                futex::rest();
+            }
             if gone[..taken.count].contains(&false) {
                 break;
             }

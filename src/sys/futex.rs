@@ -3,6 +3,11 @@
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 
+use super::clock;
+
+/// Nanoseconds of a [`rest`]; the kernel's timers make it two or three times as much.
+const REST_NS: u64 = 20_000;
+
 /// Sleeps while `*word == expected`, until [`wake`], or until `deadline` (`CLOCK_MONOTONIC` nanoseconds; `u64::MAX`:
 /// never). May return early for no reason; the caller checks its word again. Returns false at the deadline.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: u64) -> bool {
@@ -34,4 +39,12 @@ pub(crate) fn wake(word: *const AtomicU32, count: i32) {
     let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: FUTEX_WAKE does not access the word; a private futex is keyed by its address alone.
     unsafe { libc::syscall(libc::SYS_futex, word, op, count) };
+}
+
+/// Lets go of what others want for as long as it takes them to wake up and take it: for one who takes a lock (ours, or the kernel's on the address space) again and again, with nothing between. Who waits
+/// would be woken each time, and come too late each time.
+#[cold]
+pub(crate) fn rest() {
+    static NOBODY_WAKES: AtomicU32 = AtomicU32::new(0);
+    wait(&NOBODY_WAKES, 0, clock::now_ns() + REST_NS);
 }
