@@ -13,6 +13,8 @@
 //!   sweep                                        beside the program
 //! ```
 //!
+//! The last stop asks the kernel only about memory in which something is marked (`frozen::hot`): the garbage of a cycle is as large as what lives, and asking takes 0.4 ms a gigabyte.
+//!
 //! Why nothing is missed: at the last stop every word that holds a reference is in a place that was scanned and not written to since it was armed or scanned, or in one that is scanned
 //! then. Words in the heap are covered by its pages; cells and stacks by fingerprints (`routine::roots`); registers, thread-locals, statics, and added ranges are scanned at the stop.
 //! Objects made meanwhile are marked, and lie on pages that were written to.
@@ -23,7 +25,7 @@ use super::cycle::{Outcome, Workspace, end_marking, follow, since, while_stopped
 use super::mark::Marker;
 use super::{goroutines, scan, throttle};
 use crate::heap::arena::Kind;
-use crate::heap::frozen;
+use crate::heap::frozen::{self, Hot};
 use crate::sys::uffd::{Rearm, Watch};
 use crate::sys::{OsError, clock, futex};
 use crate::world::stop::StopError;
@@ -118,23 +120,52 @@ impl Barrier {
         &mut self,
         marker: &mut Marker,
         rearm: Rearm,
-        extents: [Range<usize>; 2],
+        extent: Range<usize>,
     ) -> Result<usize, OsError> {
         let mut pages = 0;
-        for extent in extents {
-            self.watch.written(extent, rearm, |range| {
-                pages += range.len() / crate::sys::mem::PAGE;
-                frozen::for_each_holder_in(range, |part, is_manual| {
-                    let scan = if is_manual { Marker::scan_manual } else { Marker::scan_written };
-                    // SAFETY: memory of the heap, which is never unmapped.
-                    unsafe { scan(marker, part) };
-                    if rearm != Rearm::No {
-                        marker.drain_much();
+        self.watch.written(extent, rearm, |range| {
+            pages += range.len() / crate::sys::mem::PAGE;
+            frozen::for_each_holder_in(range, |part, is_manual| {
+                let scan = if is_manual { Marker::scan_manual } else { Marker::scan_written };
+                // SAFETY: memory of the heap, which is never unmapped.
+                unsafe { scan(marker, part) };
+                if rearm != Rearm::No {
+                    marker.drain_much();
+                }
+            });
+        })?;
+        Ok(pages)
+    }
+
+    /// With the world stopped: scans what was written last.
+    fn scan_last(&mut self, marker: &mut Marker, held: &scan::Held, hot: &Hot) -> Result<(), OsError> {
+        self.scan_written(marker, Rearm::No, held.heap.extent(Kind::ManualScan))?;
+        let mut result = Ok(());
+        held.heap.for_each_hot(hot, |range| {
+            if result.is_ok() {
+                result = self.scan_written(marker, Rearm::No, range).map(|_| ());
+            }
+        });
+        if cfg!(debug_assertions) {
+            self.assert_cold(held, hot)?;
+        }
+        result
+    }
+
+    /// What was written to outside of `hot` is no marked object.
+    fn assert_cold(&mut self, held: &scan::Held, hot: &Hot) -> Result<(), OsError> {
+        self.watch.written(held.heap.extent(Kind::CollectedScan), Rearm::No, |written| {
+            frozen::for_each_holder_in(written, |marked, _| {
+                let mut left = marked.len();
+                held.heap.for_each_hot(hot, |range| {
+                    // They may overlap, but each part is in one of them whole.
+                    if range.start <= marked.start && marked.end <= range.end {
+                        left = 0;
                     }
                 });
-            })?;
-        }
-        Ok(pages)
+                assert_eq!(left, 0, "marked objects at {marked:x?}, where nothing was thought to be marked");
+            });
+        })
     }
 }
 
@@ -177,11 +208,12 @@ fn mark(
         }
         let must_finish = attempt >= ATTEMPTS || is_broken.is_some() || marker.is_short_of_memory();
         let mut is_over = false;
+        // After the last mark but those of the stop.
+        let hot = frozen::hot();
         while_stopped(outcome, |held, world| {
             scan::all_but_heap(marker, held, world, &space.scanned);
             if is_broken.is_none() {
-                let extents = WATCHED.map(|kind| held.heap.extent(kind));
-                is_broken = barrier.scan_written(marker, Rearm::No, extents).err();
+                is_broken = barrier.scan_last(marker, held, &hot).err();
             }
             if is_broken.is_some() {
                 everything(marker, held);
@@ -216,8 +248,10 @@ fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> R
     marker.drain_all();
     let (mut before, mut rearm) = (usize::MAX, Rearm::Yes);
     for round in 0..ROUNDS {
-        let extents = WATCHED.map(frozen::extent_now);
-        let pages = barrier.scan_written(marker, rearm, extents)?;
+        let mut pages = 0;
+        for kind in WATCHED {
+            pages += barrier.scan_written(marker, rearm, frozen::extent_now(kind))?;
+        }
         marker.drain_all();
         // It gets no better where as much is written meanwhile.
         if pages <= FEW || round > 1 && pages >= before / 8 * 7 {

@@ -37,13 +37,22 @@ pub(super) struct Marker {
     pile: Pile,
     ahead: [Option<Object>; AHEAD],
     at: usize,
+    /// How many there are in `ahead`.
+    waiting: usize,
     pub(super) marked: Marked,
 }
 
 impl Marker {
     /// Nothing is marked yet.
     pub(super) fn new(pile: Pile) -> Self {
-        Self { extent: Extent::now(), pile, ahead: [None; AHEAD], at: 0, marked: Marked::default() }
+        Self {
+            extent: Extent::now(),
+            pile,
+            ahead: [None; AHEAD],
+            at: 0,
+            waiting: 0,
+            marked: Marked::default(),
+        }
     }
 
     /// Objects are not born marked: those of until now count, and the world is stopped.
@@ -194,41 +203,45 @@ impl Marker {
         let mut left = budget;
         loop {
             while let Some(word) = self.pile.pop() {
-                self.enqueue(word);
+                let Some(object) = self.extent.object(word) else { continue };
+                if self.waiting == 0 && self.pile.is_empty() {
+                    // A list: nothing else to do until this one is there.
+                    self.visit(object);
+                } else {
+                    self.enqueue(object);
+                }
                 left -= 1;
                 if left == 0 {
                     return false;
                 }
             }
             // Only what is on its way is left; it may bring more.
-            let mut moved = false;
-            for _ in 0..AHEAD {
-                moved |= self.step(None);
-            }
-            if !moved && self.pile.is_empty() {
-                return true;
+            while self.pile.is_empty() {
+                if self.waiting == 0 {
+                    return true;
+                }
+                self.step(None);
             }
         }
     }
 
     #[inline(always)]
-    fn enqueue(&mut self, word: usize) {
-        let Some(object) = self.extent.object(word) else { return };
+    fn enqueue(&mut self, object: Object) {
         arch::prefetch(std::ptr::from_ref(object.span.side_word(object.slot.word)) as usize);
         arch::prefetch(object.start);
+        self.waiting += 1;
         self.step(Some(object));
     }
 
-    /// One object enters the queue, and the oldest leaves it. Returns whether one did.
+    /// One object may enter the queue, and the oldest leaves it.
     #[inline(always)]
-    fn step(&mut self, enters: Option<Object>) -> bool {
+    fn step(&mut self, enters: Option<Object>) {
         let leaves = std::mem::replace(&mut self.ahead[self.at % AHEAD], enters);
         self.at += 1;
         if let Some(object) = leaves {
+            self.waiting -= 1;
             self.visit(object);
-            return true;
         }
-        false
     }
 
     #[inline(always)]

@@ -111,9 +111,10 @@ impl Cache {
     }
 
     /// Marks the slots that were taken out and are no objects yet: marking begins, and they are born marked. By the collector, which has stopped the thread.
-    pub(super) fn blacken(&self) {
+    pub(super) fn blacken(&self, marking: u32) {
         for line in &self.lines {
             if let Some(span) = line.span.get() {
+                span.set_taken(marking);
                 span.side_word(line.word.get())
                     .fetch_or(line.bits.get() | line.rest.get(), Ordering::Relaxed);
             }

@@ -36,14 +36,34 @@ pub(super) struct Lists {
     /// Per kind: granules that are still to be swept.
     rest: [(usize, usize); COLLECTED.len()],
     swept: Swept,
+    /// The number of the marking.
+    marking: u32,
+    log: Log,
 }
+
+/// Spans that were handed out during a marking since the last [`begin_log`], by their first granules.
+struct Log {
+    granules: [u32; LOG],
+    /// How many there were; more than there is room for means that any may have been.
+    count: usize,
+}
+
+/// Those of the millisecond in which it is needed: allocation is slowed down then.
+const LOG: usize = 512;
 
 // SAFETY: the pointers are to span records, which live for ever; what they guard is under the lock.
 unsafe impl Send for Lists {}
 
 static LISTS: EarlyLock<Lists> = EarlyLock::new(
     Rank::HeapCentral,
-    Lists { first: [ptr::null(); BINS], sweep: 0, rest: [(0, 0); COLLECTED.len()], swept: Swept::NOTHING },
+    Lists {
+        first: [ptr::null(); BINS],
+        sweep: 0,
+        rest: [(0, 0); COLLECTED.len()],
+        swept: Swept::NOTHING,
+        marking: 0,
+        log: Log { granules: [0; LOG], count: 0 },
+    },
 );
 
 /// Whether new objects are born marked. Written while the world is stopped.
@@ -112,6 +132,7 @@ pub(super) fn lock() -> EarlyLocked<'static, Lists> {
 pub(super) fn take(bin: usize) -> Result<&'static Span, Exhausted> {
     let mut lists = LISTS.lock();
     if let Some(span) = lists.take(bin) {
+        lists.note(span);
         return Ok(span);
     }
     let class = bin / 2;
@@ -131,6 +152,7 @@ pub(super) fn take(bin: usize) -> Result<&'static Span, Exhausted> {
     }
     span.set_listed(false);
     span.set_swept(lists.sweep);
+    lists.note(span);
     Ok(span)
 }
 
@@ -141,11 +163,19 @@ pub(super) fn take_large(
     align: usize,
     zeroed: bool,
 ) -> Result<&'static Span, Exhausted> {
-    let lists = LISTS.lock();
+    let mut lists = LISTS.lock();
     let span = large::make(kind, bytes, align, zeroed, false)?;
     span.side_word(0).store(u64::from(is_marking()), Ordering::Relaxed);
     span.set_swept(lists.sweep);
+    lists.note(span);
     Ok(span)
+}
+
+/// From now on spans that are handed out are logged. Returns the number of the marking.
+pub(super) fn begin_log() -> u32 {
+    let mut lists = LISTS.lock();
+    lists.log.count = 0;
+    lists.marking
 }
 
 /// Sweeps up to `spans` spans. Returns whether there are more. Allocation comes first: it would wait for most of the sweep (37 ms in `bench gcbig`) if this were called in a loop and did not give way.
@@ -173,6 +203,29 @@ impl Lists {
         self.first[bin] = span.links().1.load(Ordering::Relaxed);
         span.set_listed(false);
         Some(span)
+    }
+
+    /// A span leaves for a cache, or as a large object.
+    fn note(&mut self, span: &'static Span) {
+        if is_marking() {
+            span.set_taken(self.marking);
+            if let Some(entry) = self.log.granules.get_mut(self.log.count) {
+                *entry = span.granule() as u32;
+            }
+            self.log.count += 1;
+        }
+    }
+
+    /// The first granules of what was handed out since [`begin_log`]; none if that was too much.
+    pub(super) fn logged(&self) -> Option<&[u32]> {
+        self.log.granules.get(..self.log.count)
+    }
+
+    /// A marking begins. Returns its number. The world is stopped.
+    pub(super) fn begin_marking(&mut self) -> u32 {
+        // Never that of a span that no marking has seen.
+        self.marking = self.marking.wrapping_add(1).max(1);
+        self.marking
     }
 
     fn list(&mut self, bin: usize, span: &'static Span) {

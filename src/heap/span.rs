@@ -75,6 +75,8 @@ struct Own {
     listed: AtomicU32,
     /// Of a collected span: the number of the last sweep that has been here. Under the lock of `central`.
     swept: AtomicU32,
+    /// Of a collected span: the number of the last marking during which a cache has had it. Under the lock of `central`, or with the world stopped.
+    taken: AtomicU32,
     /// The links of that list.
     before: AtomicPtr<Span>,
     after: AtomicPtr<Span>,
@@ -196,6 +198,16 @@ impl Span {
 
     pub(super) fn set_swept(&self, sweep: u32) {
         self.own.0.swept.store(sweep, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_taken(&self, marking: u32) {
+        self.own.0.taken.store(marking, Ordering::Relaxed);
+    }
+
+    /// Whether there may be a marked object in a collected span, now or before this marking is over: a mark is there, or a cache has it, whose objects are born marked.
+    pub(super) fn may_be_marked(&self, marking: u32) -> bool {
+        self.own.0.taken.load(Ordering::Relaxed) == marking
+            || self.side.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Bytes of a large block.

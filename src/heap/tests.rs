@@ -224,7 +224,7 @@ fn objects_are_born_marked_while_marking_is_on() {
     let before = collected(&cache, 20);
     // As the collector does, but for the caches of threads.
     central::set_marking(true);
-    cache.blacken();
+    cache.blacken(1);
     let during: Vec<_> = (0..200).map(|_| collected(&cache, 20)).collect();
     let is_marked = |address: usize| lookup::object(address).unwrap().is_marked();
     assert!(!is_marked(before));
@@ -233,6 +233,46 @@ fn objects_are_born_marked_while_marking_is_on() {
     let swept = sweep();
     assert_eq!((swept.live, swept.freed), (during.len(), 1));
     assert_eq!(sweep().live, 0);
+}
+
+#[test]
+fn hot_is_all_that_may_be_marked_and_no_garbage() {
+    let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    sweep();
+    let (bin, kind) = (20, Kind::CollectedScan);
+    let large = || central::take_large(kind, 3 * frozen::GAP * GRANULE, 8, false).unwrap().start();
+    let cache = Cache::new();
+    // Its span is at hand, and its word of slots is used up: nothing is marked there when marking begins.
+    let at_hand = (0..64).map(|_| collected(&cache, bin)).next().unwrap();
+    let garbage = large();
+    frozen::freeze().begin_marking();
+    cache.blacken(central::begin_log());
+    // The caches that these went to have marked nothing yet.
+    let taken = central::take(bin + 2).unwrap().start();
+    let born = large();
+    let hot = frozen::hot();
+    let later = [central::take(bin + 4).unwrap().start(), large()];
+    let is_hot = |address: usize| {
+        let mut is_in = false;
+        frozen::freeze().for_each_hot(&hot, |range| is_in |= range.contains(&address));
+        is_in
+    };
+    assert!([at_hand, taken, born, later[0], later[1]].into_iter().all(is_hot));
+    let inside = garbage + 3 * frozen::GAP / 2 * GRANULE;
+    assert!(!is_hot(inside));
+    // More than the log has room for: everything.
+    (0..1000).for_each(|_| _ = central::take_large(kind, GRANULE, 8, false).unwrap());
+    assert!(is_hot(inside));
+    // A mark is enough, and it is for this marking only.
+    assert!(lookup::object(garbage).unwrap().mark());
+    let hot = frozen::hot();
+    assert!(hot.contains(inside));
+    cache.empty();
+    sweep();
+    sweep();
+    frozen::freeze().begin_marking();
+    assert!(!frozen::hot().contains(at_hand));
+    sweep();
 }
 
 #[test]
