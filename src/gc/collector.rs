@@ -159,7 +159,7 @@ fn start(is_last: bool) -> Shared {
     // Of a parent, if there was one.
     WANTED.store(0, Ordering::SeqCst);
     IS_MARKING.store(false, Ordering::SeqCst);
-    if config.poison {
+    if config.checks.poison {
         central::poison_freed();
     }
     let (mut backend, mut why, barrier) = choose(config);
@@ -223,7 +223,7 @@ fn choose(config: &Config) -> (Backend, String, Option<Barrier>) {
     if config.choice == Choice::Stw {
         return (Backend::Stw, String::from("GREENROUTINE_GC says backend=stw"), None);
     }
-    match Barrier::new() {
+    match Barrier::new(config.checks.dirty) {
         Ok(barrier) => (Backend::Uffd, String::from("the kernel tells what was written"), Some(barrier)),
         Err(error) if config.choice == Choice::Uffd => {
             off(format!("GREENROUTINE_GC says backend=uffd, and it does not work here: {error}"))
@@ -246,7 +246,7 @@ fn serve(mut barrier: Option<Barrier>) {
     if !world::exempt() {
         return eprintln!("greenroutine: gc: no memory for the collector: nothing is collected");
     }
-    let mut space = Workspace::new();
+    let mut space = Workspace::new(config().checks.noscan);
     loop {
         {
             // While it sleeps it wakes nobody; who waits in `collect` has woken it.
@@ -316,8 +316,8 @@ fn mark(barrier: &mut Option<Barrier>, space: &mut Workspace) -> Result<Outcome,
         Err(Failure::Watch(error)) => (cycle::stop_the_world(space), Some(error.to_string())),
     };
     if let Some(error) = broken {
-        // From now on without it.
-        *barrier = None;
+        // From now on without it. It is not closed: what has gone wrong may be that the program has closed its descriptors (`close_range`), and their numbers may be somebody else's by now.
+        std::mem::forget(barrier.take());
         let mut state = shared().state.lock();
         state.backend = Backend::Stw;
         state.why = format!("the kernel no longer tells what was written: {error}");

@@ -23,6 +23,7 @@ use std::ops::Range;
 
 use super::cycle::{Outcome, Workspace, end_marking, follow, since, while_stopped};
 use super::mark::Marker;
+use super::verify::{self, Sums};
 use super::{goroutines, scan, throttle};
 use crate::heap::arena::Kind;
 use crate::heap::frozen::{self, Hot};
@@ -55,16 +56,19 @@ pub(super) enum Failure {
 /// The kernel's watch over the heap.
 pub(super) struct Barrier {
     watch: Watch,
+    /// Whether its word is verified: then nothing is armed again during a cycle.
+    is_verified: bool,
+    sums: Vec<Sums>,
 }
 
 impl Barrier {
     /// Sets the watch up and tries it out.
-    pub(super) fn new() -> Result<Self, OsError> {
+    pub(super) fn new(is_verified: bool) -> Result<Self, OsError> {
         let watch = Watch::open()?;
         for kind in WATCHED {
             watch.register(&frozen::reserved(kind))?;
         }
-        let mut barrier = Self { watch };
+        let mut barrier = Self { watch, is_verified, sums: Vec::with_capacity(WATCHED.len()) };
         barrier.try_out()?;
         Ok(barrier)
     }
@@ -137,8 +141,28 @@ impl Barrier {
         Ok(pages)
     }
 
+    /// With the world stopped, and all armed: what the pages hold, if that is to be verified.
+    fn sum_up(&mut self, held: &scan::Held) {
+        self.sums.clear();
+        if self.is_verified {
+            // There is room: nothing may be allocated now.
+            self.sums.extend(WATCHED.into_iter().filter_map(|kind| Sums::of(held.heap.extent(kind))));
+        }
+    }
+
+    /// With the world stopped: no page has changed without being told of.
+    fn verify(&mut self) -> Result<(), OsError> {
+        for sums in &self.sums {
+            if let Some(page) = sums.lost(&mut self.watch)? {
+                verify::page_is_lost(page);
+            }
+        }
+        Ok(())
+    }
+
     /// With the world stopped: scans what was written last.
     fn scan_last(&mut self, marker: &mut Marker, held: &scan::Held, hot: &Hot) -> Result<(), OsError> {
+        self.verify()?;
         self.scan_written(marker, Rearm::No, held.heap.extent(Kind::ManualScan))?;
         let mut result = Ok(());
         held.heap.for_each_hot(hot, |range| {
@@ -171,7 +195,7 @@ impl Barrier {
 
 /// Runs one cycle.
 pub(super) fn beside_the_program(barrier: &mut Barrier, space: &mut Workspace) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome::new(space);
     space.scanned.forget();
     barrier.arm().map_err(Failure::Watch)?;
     let mut marker = Marker::new(space.take_pile());
@@ -179,6 +203,7 @@ pub(super) fn beside_the_program(barrier: &mut Barrier, space: &mut Workspace) -
         held.heap.begin_marking();
         marker.include_all();
         scan::at_hand(&mut marker, world);
+        barrier.sum_up(held);
     })
     .map_err(Failure::Stop)?;
     let start = clock::now_ns();
@@ -202,6 +227,7 @@ fn mark(
     outcome.roots = marker.roots();
     marker.drain_all();
     let mut is_broken = None;
+    let mut suspects = std::mem::take(&mut outcome.suspects);
     for attempt in 1.. {
         if is_broken.is_none() {
             is_broken = clean(barrier, space, marker).err();
@@ -228,7 +254,7 @@ fn mark(
                 follow(marker, &held.heap);
             }
             if is_over {
-                end_marking(marker, held);
+                end_marking(marker, held, &mut suspects);
             }
         })
         .inspect_err(|_| throttle::end())?;
@@ -238,6 +264,7 @@ fn mark(
         }
         marker.drain_all();
     }
+    outcome.suspects = suspects;
     outcome.broken = is_broken.map(|error| error.to_string());
     Ok(())
 }
@@ -250,6 +277,7 @@ fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> R
     for round in 0..ROUNDS {
         let mut pages = 0;
         for kind in WATCHED {
+            let rearm = if barrier.is_verified { Rearm::No } else { rearm };
             pages += barrier.scan_written(marker, rearm, frozen::extent_now(kind))?;
         }
         marker.drain_all();
@@ -271,7 +299,7 @@ fn clean(barrier: &mut Barrier, space: &mut Workspace, marker: &mut Marker) -> R
 /// Nobody knows what was written: all that may have been is scanned again.
 fn everything(marker: &mut Marker, held: &scan::Held) {
     scan::manual_memory(marker, held);
-    held.heap.for_each_marked(|object| {
+    held.heap.for_each_marked(Kind::CollectedScan, |object| {
         // SAFETY: memory of the heap, which is never unmapped.
         unsafe { marker.scan(object) };
     });

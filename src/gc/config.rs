@@ -27,13 +27,29 @@ pub(super) struct Config {
     pub(super) limit: Option<usize>,
     /// A line for each cycle.
     pub(super) trace: bool,
+    /// What is verified: see `verify`.
+    pub(super) checks: Checks,
+}
+
+/// The checks that are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checks {
     /// What is freed is overwritten.
     pub(super) poison: bool,
+    /// Pages that have changed are told of.
+    pub(super) dirty: bool,
+    /// Blocks that are never read hold no reference.
+    pub(super) noscan: bool,
 }
 
 impl Config {
-    const DEFAULT: Self =
-        Self { choice: Choice::Auto, percent: Some(100), limit: None, trace: false, poison: false };
+    const DEFAULT: Self = Self {
+        choice: Choice::Auto,
+        percent: Some(100),
+        limit: None,
+        trace: false,
+        checks: Checks { poison: false, dirty: false, noscan: false },
+    };
 
     /// From the environment of the process.
     pub(super) fn read() -> Result<Self, String> {
@@ -84,11 +100,13 @@ impl Config {
             Some(("backend", "off")) => self.choice = Choice::Off,
             Some(("trace", "1")) => self.trace = true,
             Some(("trace", "0")) => self.trace = false,
-            Some(("check", "poison")) => self.poison = true,
-            Some(("check", "none")) => self.poison = false,
+            Some(("check", "poison")) => self.checks.poison = true,
+            Some(("check", "dirty")) => self.checks.dirty = true,
+            Some(("check", "noscan")) => self.checks.noscan = true,
+            Some(("check", "none")) => self.checks = Checks::default(),
             _ => {
                 return Err(format!(
-                    "GREENROUTINE_GC has {part:?}, which is none of backend=auto|uffd|stw|off, trace=0|1, check=none|poison"
+                    "GREENROUTINE_GC has {part:?}, which is none of backend=auto|uffd|stw|off, trace=0|1, check=none|poison|dirty|noscan"
                 ));
             }
         }
@@ -111,7 +129,14 @@ mod tests {
         assert_eq!(with("GREENROUTINE_GC_PERCENT", "off").expect("valid").percent, None);
         assert_eq!(with("GREENROUTINE_MEMORY_LIMIT", "2MiB").expect("valid").limit, Some(2 << 20));
         let config = with("GREENROUTINE_GC", "backend=stw, trace=1,check=poison").expect("valid");
-        assert_eq!((config.choice, config.trace, config.poison), (Choice::Stw, true, true));
+        let poison = Checks { poison: true, ..Checks::default() };
+        assert_eq!((config.choice, config.trace, config.checks), (Choice::Stw, true, poison));
+        let checks = |text| with("GREENROUTINE_GC", text).expect("valid").checks;
+        assert_eq!(
+            checks("check=dirty,check=noscan"),
+            Checks { dirty: true, noscan: true, ..Checks::default() }
+        );
+        assert_eq!(checks("check=dirty,check=none"), Checks::default());
     }
 
     #[test]

@@ -16,8 +16,10 @@ use super::goroutines::Scanned;
 use super::mark::{Marked, Marker};
 use super::pile::Pile;
 use super::reap::{self, Marking};
+use super::verify::{self, Suspect};
 use super::{finalizer, roots, scan};
 use crate::base::meta;
+use crate::heap::arena::Kind;
 use crate::heap::central::{self, Swept};
 use crate::heap::frozen::{self, Frozen};
 use crate::heap::{self, lookup};
@@ -42,17 +44,31 @@ pub(super) struct Outcome {
     pub(super) sweep_time: Duration,
     /// Why the kernel's word could not be taken for what was written; then all was scanned again.
     pub(super) broken: Option<String>,
+    /// See `verify`; without room where that is not looked for.
+    pub(super) suspects: Vec<Suspect>,
+}
+
+/// As many as are told of.
+const SUSPECTS: usize = 16;
+
+impl Outcome {
+    pub(super) fn new(space: &Workspace) -> Self {
+        let suspects = Vec::with_capacity(if space.suspects { SUSPECTS } else { 0 });
+        Self { suspects, ..Self::default() }
+    }
 }
 
 /// What is kept from cycle to cycle.
 pub(super) struct Workspace {
     pile: Pile,
     pub(super) scanned: Scanned,
+    /// Whether references are looked for in what is never read.
+    suspects: bool,
 }
 
 impl Workspace {
-    pub(super) fn new() -> Self {
-        Self { pile: Pile::new(), scanned: Scanned::default() }
+    pub(super) fn new(suspects: bool) -> Self {
+        Self { pile: Pile::new(), scanned: Scanned::default(), suspects }
     }
 
     pub(super) fn take_pile(&mut self) -> Pile {
@@ -109,7 +125,8 @@ pub(super) fn while_stopped(
 
 /// Marks with the world stopped.
 pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError> {
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome::new(space);
+    let mut suspects = std::mem::take(&mut outcome.suspects);
     let mut marker = Marker::new(space.take_pile());
     let start = clock::now_ns();
     let mut roots = 0;
@@ -120,8 +137,9 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
         roots = marker.roots();
         marker.drain_all();
         follow(&mut marker, &held.heap);
-        end_marking(&mut marker, held);
+        end_marking(&mut marker, held, &mut suspects);
     });
+    outcome.suspects = suspects;
     outcome.roots = roots;
     outcome.marked = marker.marked;
     outcome.mark_time = since(start);
@@ -131,6 +149,11 @@ pub(super) fn stop_the_world(space: &mut Workspace) -> Result<Outcome, StopError
 
 /// Sweeps what was marked.
 pub(super) fn sweep(outcome: &mut Outcome) {
+    for Suspect { at, object, bytes } in &outcome.suspects {
+        eprintln!(
+            "greenroutine: gc: check=noscan: the bytes at {at:#x}, in memory that is never read for references, look like the only one to an object of {bytes} bytes at {object:#x}, which is freed now"
+        );
+    }
     finalizer::after_cycle();
     let start = clock::now_ns();
     while central::sweep_some(SWEPT_AT_ONCE) {}
@@ -142,7 +165,7 @@ pub(super) fn sweep(outcome: &mut Outcome) {
 /// The marker's stack could not grow, so something that is marked was not followed: all of it is, again, until nothing is lost.
 pub(super) fn follow(marker: &mut Marker, heap: &Frozen) {
     while marker.start_over() {
-        heap.for_each_marked(|object| {
+        heap.for_each_marked(Kind::CollectedScan, |object| {
             // SAFETY: an object of the heap, which is never unmapped.
             unsafe { marker.scan(object) };
             marker.drain_all();
@@ -151,8 +174,11 @@ pub(super) fn follow(marker: &mut Marker, heap: &Frozen) {
 }
 
 /// All that the program reaches is marked. Decides what becomes of the rest, which is free from here on.
-pub(super) fn end_marking(marker: &mut Marker, held: &mut scan::Held) {
+pub(super) fn end_marking(marker: &mut Marker, held: &mut scan::Held, suspected: &mut Vec<Suspect>) {
     held.tables.finish(&mut Reach { marker, heap: &held.heap });
+    if suspected.capacity() > 0 {
+        verify::suspects(&held.heap, suspected);
+    }
     held.heap.end_marking();
 }
 

@@ -43,7 +43,17 @@
 //! | --- | --- |
 //! | `GREENROUTINE_GC_PERCENT` | [`set_percent`]: a number, or `off` |
 //! | `GREENROUTINE_MEMORY_LIMIT` | [`set_memory_limit`]: bytes, with a suffix such as `MiB`, or `off` |
-//! | `GREENROUTINE_GC` | `backend=auto`, `uffd`, `stw` or `off`; `trace=1`: a line on standard error for each cycle; `check=poison`: freed objects are overwritten. Separated by commas |
+//! | `GREENROUTINE_GC` | `backend=auto`, `uffd`, `stw` or `off`; `trace=1`: a line on standard error for each cycle; `check=poison`, `dirty`, `noscan` or `none`: see below. Separated by commas |
+//!
+//! # Checks
+//!
+//! For whoever suspects the collector, the kernel, or a trick with pointers of having lost an object: `GREENROUTINE_GC=check=dirty,check=noscan,check=poison`, or some of them.
+//!
+//! | check | what it finds | what it says | cost |
+//! | --- | --- | --- | --- |
+//! | `poison` | code that reads what was freed: freed objects are overwritten with `0xDB` | nothing: the program reads nonsense and fails soon | the sweep writes all that it frees |
+//! | `dirty` | a kernel that does not tell of every page that was written (backend `uffd`) | names the page and aborts | both stops of a cycle read the whole heap |
+//! | `noscan` | references hidden in what is never read: byte strings, packed structures, `Gc<[u8]>` | where it lies and what it would have kept alive, up to 16 a cycle. Numbers may look like references: a hint, no proof | the last stop reads those blocks, at every byte |
 
 mod alloc;
 mod cleanup;
@@ -69,6 +79,7 @@ mod slot;
 mod stats;
 mod throttle;
 mod unique;
+mod verify;
 mod weak;
 mod weak_map;
 mod why;

@@ -6,6 +6,7 @@ use super::goroutines::{self, Scanned};
 use super::mark::Marker;
 use super::{reap, roots};
 use crate::base::meta;
+use crate::heap::arena::Kind;
 use crate::heap::frozen::{self, Frozen};
 use crate::routine::roots::end_of_running;
 use crate::sys::segments::{self, Part};
@@ -33,7 +34,7 @@ pub(super) fn all(marker: &mut Marker, held: &Held, world: &Stopped) {
 
 /// Scans the program's ordinary allocations.
 pub(super) fn manual_memory(marker: &mut Marker, held: &Held) {
-    held.heap.for_each_manual(|range| manual(marker, range));
+    held.heap.for_each_manual(Kind::ManualScan, |range| manual(marker, range));
 }
 
 /// Scans all roots that are not in the heap; of the goroutines those that are not `scanned`.

@@ -14,6 +14,7 @@ use super::found::Found;
 use super::scan::{self, Held};
 use crate::arch;
 use crate::base::meta::Block;
+use crate::heap::arena::Kind;
 use crate::heap::lookup::{self, Object};
 use crate::routine::roots::{self, Member};
 use crate::routine::{Task, TaskRef};
@@ -150,7 +151,7 @@ impl<'a> Search<'a> {
     pub(super) fn add_unknown(&mut self, other: Option<&Self>) {
         // Aside first: what is added is not to be asked for.
         let mut unknown = Found::new();
-        self.held.heap.for_each_manual(|stretch| {
+        self.held.heap.for_each_manual(Kind::ManualScan, |stretch| {
             let mut at = stretch.start;
             while let Some(object) = lookup::object(at).filter(|_| at < stretch.end) {
                 let block = object.start;

@@ -43,9 +43,9 @@ impl Frozen {
         span::for_each(self.pages.known(kind), each);
     }
 
-    /// Calls `each` with all objects that are marked and may hold references: neighbours together.
-    pub(crate) fn for_each_marked(&self, mut each: impl FnMut(Range<usize>)) {
-        self.for_each_span(Kind::CollectedScan, |span| marked(span, &(0..usize::MAX), &mut each));
+    /// Calls `each` with all objects of a collected kind that are marked: neighbours together.
+    pub(crate) fn for_each_marked(&self, kind: Kind, mut each: impl FnMut(Range<usize>)) {
+        self.for_each_span(kind, |span| marked(span, &(0..usize::MAX), &mut each));
     }
 
     /// Bytes in runs, of all kinds: what the heap takes of the machine, but for what is free and held.
@@ -104,9 +104,9 @@ impl Frozen {
         }
     }
 
-    /// Calls `each` with every stretch of memory that the program has in manual blocks that may hold pointers. Free blocks in magazines are among it: see [`block_at`].
-    pub(crate) fn for_each_manual(&self, mut each: impl FnMut(Range<usize>)) {
-        self.for_each_span(Kind::ManualScan, |span| live_stretches(span, &mut each));
+    /// Calls `each` with every stretch of memory that the program has in blocks of a manual kind. Free blocks in magazines are among it: see [`block_at`].
+    pub(crate) fn for_each_manual(&self, kind: Kind, mut each: impl FnMut(Range<usize>)) {
+        self.for_each_span(kind, |span| live_stretches(span, &mut each));
     }
 }
 
