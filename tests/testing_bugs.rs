@@ -67,6 +67,63 @@ fn a_check_and_an_act_under_two_locks() {
     passes(|| transfer(true));
 }
 
+/// Both wait already, one after the other, when the mutex becomes free: which of them is woken is for the seed to say, and barging alone would not show it.
+#[test]
+fn a_mutex_that_is_taken_for_a_queue() {
+    fn serve(in_order_of_coming: bool) {
+        let (lock, served) = (Mutex::new(()), Mutex::new(Vec::new()));
+        let (tickets, called) = (AtomicUsize::new(0), Condvar::new());
+        scope(|s| {
+            let held = lock.lock();
+            for _ in 0..2 {
+                s.go(|| {
+                    let ticket = tickets.fetch_add(1, SeqCst);
+                    let turn = lock.lock();
+                    let mut served = served.lock();
+                    if in_order_of_coming {
+                        drop(turn);
+                        called.wait_while(&mut served, |served: &mut Vec<usize>| served.len() != ticket);
+                        called.notify_all();
+                    }
+                    served.push(ticket);
+                });
+                testing::settle();
+            }
+            drop(held);
+        });
+        assert_eq!(*served.lock(), [0, 1]);
+    }
+    finds(|| serve(false));
+    passes(|| serve(true));
+}
+
+/// Two wait for a `Once` whose first call panics: either may be the next to try.
+#[test]
+fn a_second_try_that_is_taken_for_the_first_in_line() {
+    fn retry() {
+        let (once, who) = (Once::new(), AtomicUsize::new(0));
+        let (fail, failing) = chan::<()>(0);
+        scope(|s| {
+            let first = s.go(|| {
+                once.call_once(|| {
+                    let _ = failing.recv();
+                    std::panic::resume_unwind(Box::new("the first call fails"));
+                });
+            });
+            testing::settle();
+            for n in 1..=2 {
+                let (once, who) = (&once, &who);
+                s.go(move || once.call_once(|| who.store(n, SeqCst)));
+                testing::settle();
+            }
+            drop(fail);
+            assert!(first.join().is_err());
+        });
+        assert_eq!(who.load(SeqCst), 1, "the first in line");
+    }
+    finds(retry);
+}
+
 #[test]
 fn locks_in_opposite_orders() {
     fn locks(same_order: bool) {

@@ -75,6 +75,17 @@ pub(crate) fn random(bound: usize) -> usize {
     }
 }
 
+/// In a seeded run, a number below `bound`, which is not 0: which of several is chosen where nobody is promised an order. None elsewhere, and for what is done on behalf of a goroutine that
+/// already waits.
+#[cold]
+pub(crate) fn drawn(bound: impl FnOnce() -> usize) -> Option<usize> {
+    // SAFETY: we run on the slot, and the reference ends with the function.
+    let worker = unsafe { worker::of_slot(slot::current()?) };
+    worker.core.seeded.as_ref()?;
+    let bound = bound();
+    (bound > 0).then(|| worker.rng.borrow_mut().below(bound))
+}
+
 /// A number that tells apart those that run at the same time: a worker's address, or about where a plain thread has its stack.
 #[inline(always)]
 pub(crate) fn place() -> usize {

@@ -5,6 +5,7 @@
 //! | who runs next | among all that are ready, by a [`Schedule`] |
 //! | whether a runtime call that need not wait yields | by the same: the preempt flag is always set, so each call comes to [`Seeded::preempts`] |
 //! | which case of a select, and the like | by `sched::random`, whose generator is this worker's |
+//! | which waiter of a mutex, or of a `Once` that has panicked | by `ambient::drawn`, by the same generator; channels, semaphores and conditions serve in order, as they promise |
 //!
 //! Time stands still while anybody is ready, and jumps to the earliest timer when nobody is. Without a timer that is a deadlock: it is reported, and all goroutines are cancelled. Nothing here is
 //! on a path of other runtimes: the worker has a loop of its own.

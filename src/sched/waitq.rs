@@ -1,7 +1,8 @@
 //! The one wait queue: everything that waits for something other than time, a join or an unpark waits in one of these.
 //!
 //! A [`WaitQueue`] is a lock and `N` lists of waiters (a channel has a list of receivers and one of senders). A waiter is a
-//! [`Node`] in its own suspended frame, so waiting allocates nothing. Order is first come, first served.
+//! [`Node`] in its own suspended frame, so waiting allocates nothing. Order is first come, first served; where users are promised no order, seeded runs draw
+//! ([`LockedQueue::claim_any`]).
 //!
 //! | who | does | under |
 //! | --- | --- | --- |
@@ -439,6 +440,41 @@ impl<const N: usize> LockedQueue<'_, N> {
         self.claim_first_if(side, |_| true)
     }
 
+    /// As [`claim_first`](Self::claim_first) where users are promised no order: in a seeded run it is any waiter of the list, drawn from the seed.
+    pub(crate) fn claim_any(&mut self, side: usize) -> Option<Claimed> {
+        #[cfg(not(loom))]
+        while let Some(at) = super::ambient::drawn(|| self.nodes(side).count()) {
+            let node = self.nodes(side).nth(at)?;
+            if let Some(claimed) = self.claim(side, node) {
+                return Some(claimed);
+            }
+        }
+        self.claim_first(side)
+    }
+
+    /// The nodes of list `side`, stale ones included.
+    #[cfg(not(loom))]
+    fn nodes(&self, side: usize) -> impl Iterator<Item = NonNull<Node>> {
+        std::iter::successors(NonNull::new(self.lists[side].first.cast_mut()), |node| {
+            // SAFETY: a linked node, which stays while the lock is held: the iterator borrows the evidence.
+            NonNull::new(unsafe { node.as_ref() }.next.get().cast_mut())
+        })
+    }
+
+    /// Unlinks a linked node of list `side`, and claims its waiter. One that cannot be claimed has timed out or was cancelled, or another case of its select was chosen: it is no
+    /// waiter any more.
+    #[inline(always)]
+    fn claim(&mut self, side: usize, node: NonNull<Node>) -> Option<Claimed> {
+        let task = {
+            // SAFETY: a linked node, which stays while the lock is held.
+            let node = unsafe { node.as_ref() };
+            let task = node.ticket.get().and_then(|ticket| ticket.claim(Reason::Ready));
+            self.unlink(side, node);
+            task?
+        };
+        Some(Claimed { node, task })
+    }
+
     /// As [`claim_first`](Self::claim_first), unless `may` refuses its `data`. The one who is refused may be stale: then it will call
     /// [`forget`](WaitQueue::forget).
     #[inline(always)]
@@ -450,11 +486,8 @@ impl<const N: usize> LockedQueue<'_, N> {
             if !may(node.data) {
                 return None;
             }
-            let claimed = node.ticket.get().and_then(|ticket| ticket.claim(Reason::Ready));
-            // One that cannot be claimed has timed out or was cancelled, or another case of its select was chosen: it is no waiter any more.
-            self.unlink(side, node);
-            if let Some(task) = claimed {
-                return Some(Claimed { node: first, task });
+            if let Some(claimed) = self.claim(side, first) {
+                return Some(claimed);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Tests that find what happens once in a thousand runs, and show it again: one thread, every choice drawn from a seed, virtual time.
 //!
 //! [`run`] runs a closure so once; [`explore`] with many seeds. Inside, time stands still while any goroutine can run and jumps to the next timer when none can, so that a test of an hour's timeouts takes
-//! microseconds; all of [`time`](crate::time), [`context`](crate::context), and the timeouts of channels and locks follow. The seed decides who runs, which ready case a select takes, and which
-//! runtime calls let others run first. Two runs with the same seed are the same, step by step, if the code under test is: what is left to chance outside of this crate (the addresses of allocations, a
+//! microseconds; all of [`time`](crate::time), [`context`](crate::context), and the timeouts of channels and locks follow. The seed decides who runs, which ready case a select takes, which waiter of a mutex is
+//! woken, and which runtime calls let others run first. Where an order is promised (channels, semaphores, conditions), it is kept. Two runs with the same seed are the same, step by step, if the code under test is: what is left to chance outside of this crate (the addresses of allocations, a
 //! `HashMap`'s order) must not decide what it does.
 //!
 //! Half of the seeds choose uniformly among all that can run, the others by random priorities that change at a few random steps (PCT), which finds other bugs.

@@ -281,7 +281,8 @@ impl RawMutex {
             }
             return;
         }
-        let claimed = queue.claim_first(0);
+        // Only hand-overs are promised an order.
+        let claimed = queue.claim_any(0);
         let empty = if queue.is_empty(0) { PARKED } else { 0 };
         self.change_flags(if claimed.is_some() { WOKEN } else { 0 }, empty);
         drop(queue);

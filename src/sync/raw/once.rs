@@ -136,7 +136,7 @@ impl RawOnce {
         if !self.queue.has_waiters(list) {
             return false;
         }
-        let claimed = self.queue.lock().claim_first(list);
+        let claimed = self.queue.lock().claim_any(list);
         match claimed {
             Some(claimed) => {
                 claimed.wake_tail(0);
