@@ -112,6 +112,26 @@ impl Pauses {
         self.percentile(99.0)
     }
 
+    /// The histogram: how many pauses took at most so long, and longer than the one before. Upwards; buckets without a pause are left out, and the last bound is [`max`](Self::max).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenroutine::gc::collect();
+    /// let pauses = greenroutine::gc::stats().pauses;
+    /// let count: u64 = pauses.buckets().map(|(_, count)| count).sum();
+    /// assert_eq!(count, pauses.count());
+    /// for (at_most, count) in pauses.buckets() {
+    ///     println!("{count} within {at_most:?}");
+    /// }
+    /// ```
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let used = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        used.map(|(bucket, count)| {
+            (Duration::from_nanos(histogram::top::<BITS>(bucket)).min(self.max), *count)
+        })
+    }
+
     /// The time below which that many percent of the pauses are; zero if there were none.
     pub fn percentile(&self, percent: f64) -> Duration {
         let bucket = histogram::percentile(&self.counts[..], percent);
@@ -148,6 +168,9 @@ mod tests {
             |duration: Duration, micros: f64| (duration.as_secs_f64() * 1e6 / micros - 1.0).abs() < 0.13;
         assert!(near(pauses.p50(), 50.0), "{pauses:?}");
         assert!(near(pauses.p99(), 99.0), "{pauses:?}");
+        let (bounds, counts): (Vec<_>, Vec<_>) = pauses.buckets().unzip();
+        assert!(bounds.is_sorted() && bounds.last() == Some(&pauses.max()), "{bounds:?}");
+        assert_eq!(counts.iter().sum::<u64>(), 100);
         assert_eq!(pauses.max(), Duration::from_micros(100));
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Bed {
     pub(super) mode: Mode,
     pub(super) quick: bool,
     pub(super) workers: Option<usize>,
+    /// How many goroutines wait, for the drawing of memory over their number.
+    pub(super) goroutines: Option<usize>,
 }
 
 impl Bed {

@@ -10,6 +10,7 @@ use greenroutine::gc::{self, SlotOption};
 use greenroutine::{Gc, channel, go};
 
 use super::bed::{Bed, Mode};
+use super::distribution::Distribution;
 use super::report::Figure;
 use super::workloads::join;
 
@@ -30,7 +31,7 @@ fn pauses(name: &str, mode: Mode) -> Vec<Figure> {
     vec![
         figure("max", stats.pauses.max()).note(&note),
         figure("p99", stats.pauses.p99()),
-        figure("p50", stats.pauses.p50()),
+        figure("p50", stats.pauses.p50()).distribution(Distribution::of_buckets(stats.pauses.buckets())),
     ]
 }
 
@@ -109,7 +110,8 @@ pub(super) fn gcbig(bed: &Bed) -> io::Result<Vec<Figure>> {
         let hiccup = |what: &str, index: usize| {
             Figure::new(&format!("gcbig.hiccup.{what}"), mode, micros(hiccups[index]), "us")
         };
-        figures.push(hiccup("max", hiccups.len() - 1));
+        let nanos: Vec<u64> = hiccups.iter().map(|hiccup| hiccup.as_nanos() as u64).collect();
+        figures.push(hiccup("max", hiccups.len() - 1).distribution(Distribution::of_sorted(&nanos)));
         figures.push(hiccup("p9999", hiccups.len() * 9999 / 10_000));
         let start = Instant::now();
         gc::collect();

@@ -14,9 +14,12 @@
 //! | `collect` | the collected heap |
 //! | `net` | time and sockets |
 //! | `parked` | a million goroutines that wait |
+//! | `latency` | single operations, one by one |
 //! | `malloc` | the crate's heap against other allocators |
 //! | `report` | figures as a table or as JSON |
+//! | `distribution` | what a figure is the summary of |
 //! | `compare` | figures beside those of an earlier run |
+//! | `sweep` | workloads again and again, over workers or goroutines |
 //! | `page` | figures as a page with drawings |
 
 mod bed;
@@ -24,12 +27,15 @@ mod channels;
 #[cfg(feature = "gc")]
 mod collect;
 mod compare;
+mod distribution;
 pub(super) mod free;
+mod latency;
 mod malloc;
 mod net;
 mod page;
 mod parked;
 mod report;
+mod sweep;
 mod workloads;
 
 use std::io::{self, BufRead, BufReader};
@@ -151,6 +157,11 @@ const WORKLOADS: &[Workload] = &[
         parts: &[collect::gcparked],
     },
     Workload {
+        name: "latency",
+        about: "round trips, spawns and sleeps, each timed",
+        parts: &[latency::latency],
+    },
+    Workload {
         name: "timers",
         about: "100,000 goroutines that sleep for 10 ms; a sleep of 50 µs",
         parts: &[net::timers],
@@ -181,7 +192,8 @@ pub(super) struct Arguments {
         WORKLOADS.iter().map(possible_value).chain(malloc::WORKLOADS.iter().map(malloc::possible_value))
     ))]
     workloads: Vec<String>,
-    /// Print one JSON object a line: name, mode, value, unit, and a note where one is needed
+    /// Print one JSON object a line: name, mode, value, unit, a note where one is needed, and what is summed up where that is known:
+    /// pairs of nanoseconds and how many took no longer
     #[arg(long)]
     json: bool,
     /// Migration mode
@@ -196,12 +208,15 @@ pub(super) struct Arguments {
     /// Print the figures beside those of FILE, which `bench --json` has printed
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     compare: Option<PathBuf>,
-    /// Write a page with drawings, index.html, into DIR; measures some workloads with 1 to N workers as well
+    /// Write a page with drawings, index.html, into DIR; measures some workloads with 1 to N workers, and memory with fewer goroutines, as well
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Run this part of one workload in this process
     #[arg(long, hide = true)]
     part: Option<usize>,
+    /// How many goroutines wait in `parked`
+    #[arg(long, hide = true)]
+    goroutines: Option<usize>,
     /// Run this allocator workload with one allocator in this process
     #[arg(long, hide = true, value_enum)]
     allocator: Option<malloc::Allocator>,
@@ -248,16 +263,56 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
     // Before any child does, and once.
     bed(arguments, Mode::Home).runtime()?;
     let modes = arguments.mode.list();
+    let mut report = Report::new(arguments.json, modes);
+    let mut failed = measure(arguments, &chosen, modes, &mut report)?;
+    report.finish(arguments.quick)?;
+    if let Some(before) = before {
+        compare::print(&before, report.figures())?;
+    }
+    let allocators = malloc::chosen(&arguments.workloads);
+    let mut rows = Vec::new();
+    if !allocators.is_empty() {
+        let bar = progress_bar(malloc::measurements(&allocators, arguments.quick), arguments.json);
+        match malloc::run(&allocators, arguments.quick, &bar) {
+            Ok(measured) => rows = measured,
+            Err(error) => failed.push(error.to_string()),
+        }
+        bar.finish_and_clear();
+        malloc::print(&rows, arguments.quick, arguments.json)?;
+    }
+    if let Some(folder) = &arguments.report {
+        let sweeps = sweep::Sweeps::measure(arguments, modes, report.figures(), &mut failed)?;
+        let path = page::write(
+            folder,
+            &page::Content {
+                figures: report.figures(),
+                sweeps: &sweeps,
+                allocators: &rows,
+                failed: &failed,
+                quick: arguments.quick,
+            },
+        )?;
+        eprintln!("{}", path.display());
+    }
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("\ngreenroutine: "))) }
+}
+
+/// In the parent: every part of the workloads in every mode, each in a process of its own. Returns what failed.
+fn measure(
+    arguments: &Arguments,
+    chosen: &[&Workload],
+    modes: &[Mode],
+    report: &mut Report,
+) -> io::Result<Vec<String>> {
     let total: usize = chosen.iter().map(|workload| workload.parts.len() * modes.len()).sum();
     let bar = progress_bar(total, arguments.json);
-    let mut report = Report::new(arguments.json, modes);
     let mut failed = Vec::new();
     for workload in chosen {
         for &mode in modes {
             for part in 0..workload.parts.len() {
                 bar.set_message(format!("{} ({mode})", workload.name));
-                if let Err(error) = run_child(arguments, workload, mode, part, arguments.workers, &mut report)
-                {
+                let child = Child { workload, mode, part, workers: arguments.workers, goroutines: None };
+                if let Err(error) = child.run(arguments.quick, report) {
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         return Err(error);
                     }
@@ -268,49 +323,12 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
         }
     }
     bar.finish_and_clear();
-    report.finish(arguments.quick)?;
-    if let Some(before) = before {
-        compare::print(&before, report.figures())?;
-    }
-    if let Some(folder) = &arguments.report {
-        let scaled = scale(arguments, modes)?;
-        let path = page::write(folder, report.figures(), &scaled, arguments.quick)?;
-        eprintln!("{}", path.display());
-    }
-    let allocators = malloc::chosen(&arguments.workloads);
-    if !allocators.is_empty() {
-        let bar = progress_bar(malloc::measurements(&allocators, arguments.quick), arguments.json);
-        if let Err(error) = malloc::run(&allocators, arguments.quick, arguments.json, &bar) {
-            failed.push(error.to_string());
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("\ngreenroutine: "))) }
+    Ok(failed)
 }
 
 fn bed(arguments: &Arguments, mode: Mode) -> Bed {
-    Bed { mode, quick: arguments.quick, workers: arguments.workers }
-}
-
-/// Measures those workloads that more workers could do faster with one worker, two, four, and so on.
-fn scale(arguments: &Arguments, modes: &[Mode]) -> io::Result<Vec<page::Scaled>> {
-    const SCALED: &[&str] = &["spawnbatch", "skynet", "forkjoin", "mutex", "mpmc"];
-    let most =
-        arguments.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-    let mut steps: Vec<usize> =
-        std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < most).collect();
-    steps.push(most);
-    let mut out = Vec::new();
-    for workload in WORKLOADS.iter().filter(|workload| SCALED.contains(&workload.name)) {
-        for &mode in modes {
-            for &workers in &steps {
-                let mut report = Report::new(false, &[mode]);
-                run_child(arguments, workload, mode, 0, Some(workers), &mut report)?;
-                let figure = report.figures().first().cloned();
-                out.extend(figure.map(|figure| page::Scaled { workers, figure }));
-            }
-        }
-    }
-    Ok(out)
+    let Arguments { quick, workers, goroutines, .. } = *arguments;
+    Bed { mode, quick, workers, goroutines }
 }
 
 /// In the child: one part of one workload, in one mode.
@@ -328,23 +346,35 @@ fn run_part(arguments: &Arguments, chosen: &[&Workload], part: usize) -> io::Res
     Ok(())
 }
 
-/// In the parent: starts the child for one part and reads its figures. What the child says on standard error goes to ours.
-fn run_child(
-    arguments: &Arguments,
-    workload: &Workload,
+/// A process that measures one part of a workload in one mode.
+struct Child<'a> {
+    workload: &'a Workload,
     mode: Mode,
     part: usize,
     workers: Option<usize>,
-    report: &mut Report,
-) -> io::Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", workload.name, "--mode", mode.as_str(), "--part", &part.to_string()]);
-    if arguments.quick {
-        command.arg("--quick");
+    goroutines: Option<usize>,
+}
+
+impl Child<'_> {
+    /// In the parent: starts it and reads its figures. What it says on standard error goes to ours.
+    fn run(&self, quick: bool, report: &mut Report) -> io::Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let part = self.part.to_string();
+        command.args(["bench", self.workload.name, "--mode", self.mode.as_str(), "--part", &part]);
+        if quick {
+            command.arg("--quick");
+        }
+        if let Some(workers) = self.workers {
+            command.args(["--workers", &workers.to_string()]);
+        }
+        if let Some(goroutines) = self.goroutines {
+            command.args(["--goroutines", &goroutines.to_string()]);
+        }
+        read_figures(command, report)
     }
-    if let Some(workers) = workers {
-        command.args(["--workers", &workers.to_string()]);
-    }
+}
+
+fn read_figures(mut command: Command, report: &mut Report) -> io::Result<()> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let figures = child.stdout.take().ok_or_else(|| io::Error::other("the child has no standard output"))?;
     let mut added = Ok(());

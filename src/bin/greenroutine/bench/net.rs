@@ -12,6 +12,7 @@ use greenroutine::sync::Barrier;
 use greenroutine::{go, time};
 
 use super::bed::Bed;
+use super::distribution::Distribution;
 use super::report::Figure;
 use super::workloads::{join, per};
 
@@ -169,7 +170,8 @@ fn measure(
     let late = trips[trips.len() * 99 / 100];
     Ok(vec![
         Figure::new(name, bed.mode, per(taken, trips.len()), "ns/trip"),
-        Figure::new(&format!("{name}p99"), bed.mode, late as f64 / 1e6, "ms"),
+        Figure::new(&format!("{name}p99"), bed.mode, late as f64 / 1e6, "ms")
+            .distribution(Distribution::of_sorted(&trips)),
     ])
 }
 

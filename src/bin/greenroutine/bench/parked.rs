@@ -23,7 +23,7 @@ const SMALL: usize = 256 << 10;
 
 /// As a program gets it that asks for nothing.
 pub(super) fn with_default_stack_max(bed: &Bed) -> io::Result<Vec<Figure>> {
-    let count = bed.size(1_000_000);
+    let count = count(bed);
     let seen = park_and_wake(&bed.runtime()?, count)?;
     Ok(vec![
         Figure::new("parked1M.mem", bed.mode, seen.bytes / count as f64, "bytes/goroutine"),
@@ -35,9 +35,13 @@ pub(super) fn with_default_stack_max(bed: &Bed) -> io::Result<Vec<Figure>> {
 
 /// The memory alone, with `stack_max` of 256 KiB.
 pub(super) fn with_small_stack_max(bed: &Bed) -> io::Result<Vec<Figure>> {
-    let count = bed.size(1_000_000);
+    let count = count(bed);
     let seen = park_and_wake(&bed.runtime_with(|builder| builder.stack_max(SMALL))?, count)?;
     Ok(vec![Figure::new("parked1M.256k.mem", bed.mode, seen.bytes / count as f64, "bytes/goroutine")])
+}
+
+fn count(bed: &Bed) -> usize {
+    bed.goroutines.unwrap_or_else(|| bed.size(1_000_000))
 }
 
 struct Seen {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::bed::Mode;
+use super::distribution::Distribution;
 
 /// One measured number.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,11 +17,19 @@ pub(super) struct Figure {
     /// What must be known to read the number right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
+    /// What the number is the summary of; drawn by `page`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) distribution: Option<Distribution>,
 }
 
 impl Figure {
     pub(super) fn new(name: &str, mode: Mode, value: f64, unit: &str) -> Self {
-        Self { name: name.to_owned(), mode, value, unit: unit.to_owned(), note: None }
+        Self { name: name.to_owned(), mode, value, unit: unit.to_owned(), note: None, distribution: None }
+    }
+
+    pub(super) fn distribution(mut self, distribution: Distribution) -> Self {
+        self.distribution = Some(distribution);
+        self
     }
 
     pub(super) fn note(mut self, text: &str) -> Self {

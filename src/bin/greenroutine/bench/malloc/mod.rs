@@ -71,15 +71,15 @@ pub(super) enum Allocator {
 
 /// What one process measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Figures {
-    name: String,
-    allocator: String,
+pub(super) struct Figures {
+    pub(super) name: String,
+    pub(super) allocator: String,
     /// Nanoseconds an operation.
-    nanoseconds: f64,
+    pub(super) nanoseconds: f64,
     /// MiB, the most.
-    most: f64,
+    pub(super) most: f64,
     /// MiB, after everything was freed.
-    after: f64,
+    pub(super) after: f64,
 }
 
 pub(super) fn possible_value(workload: &Workload) -> PossibleValue {
@@ -132,8 +132,11 @@ fn a_little_later(allocator: Allocator) {
     }
 }
 
-/// In the parent: measures the workloads with each allocator in turn, and prints a table or JSON lines.
-pub(super) fn run(workloads: &[&Workload], quick: bool, json: bool, bar: &ProgressBar) -> io::Result<()> {
+/// A workload's figures: ours, mimalloc's, the system's.
+pub(super) type Row = Vec<Figures>;
+
+/// In the parent: measures the workloads with each allocator in turn.
+pub(super) fn run(workloads: &[&Workload], quick: bool, bar: &ProgressBar) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for workload in workloads {
         let mut best: [Option<Figures>; 3] = [None, None, None];
@@ -147,9 +150,16 @@ pub(super) fn run(workloads: &[&Workload], quick: bool, json: bool, bar: &Progre
                 bar.inc(1);
             }
         }
-        rows.push(best.into_iter().flatten().collect::<Vec<_>>());
+        rows.push(best.into_iter().flatten().collect());
     }
-    bar.finish_and_clear();
+    Ok(rows)
+}
+
+/// Prints a table or JSON lines.
+pub(super) fn print(rows: &[Row], quick: bool, json: bool) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     if json {
         for figures in rows.iter().flatten() {
@@ -163,7 +173,7 @@ pub(super) fn run(workloads: &[&Workload], quick: bool, json: bool, bar: &Progre
         "\n{:<16}  {:>8} {:>8} {:>8}  {:>7}  most, after (MiB)",
         "allocator", "ours", "mimalloc", "system", "ratio"
     )?;
-    for row in &rows {
+    for row in rows {
         let [ours, mimalloc, system] = row.as_slice() else { continue };
         write!(
             out,
