@@ -13,8 +13,14 @@ use super::Tally;
 use super::loads::{Checked, same};
 use super::plan::Rng;
 
-/// What planned panics carry.
-struct OnPurpose;
+/// What planned panics carry: nothing, or an object that only the payload keeps.
+pub(super) struct OnPurpose(pub(super) Held);
+
+/// See [`OnPurpose`].
+#[cfg(feature = "gc")]
+pub(super) type Held = Option<greenroutine::Gc<super::collect::Node>>;
+#[cfg(not(feature = "gc"))]
+pub(super) type Held = Option<()>;
 
 /// Planned panics print nothing.
 pub(super) fn quiet_panics() {
@@ -50,7 +56,7 @@ pub(super) fn panics(size: u64, seed: u64, tally: &Tally) -> Checked {
                     if kind == 2 {
                         yield_now();
                     }
-                    std::panic::panic_any(OnPurpose);
+                    std::panic::panic_any(OnPurpose(None));
                 })
             })
             .collect();

@@ -8,8 +8,11 @@
 //! | --- | --- |
 //! | `plan` | what runs in a round |
 //! | `loads` | the loads: features under load, each with what must hold |
+//! | `collect` | the loads of the collected heap |
 //! | `faults` | panics, cancellation, refusals, stuck workers, a stopped process |
 
+#[cfg(feature = "gc")]
+mod collect;
 mod faults;
 mod loads;
 mod plan;
@@ -33,6 +36,9 @@ const TOO_LONG: Duration = Duration::from_secs(120);
 const WARM: u64 = 5;
 /// What a runtime may keep beyond that.
 const SLACK: u64 = 192 << 20;
+/// What stale words may keep of the collected heap beyond that.
+#[cfg(feature = "gc")]
+const COLLECTED_SLACK: usize = 16 << 20;
 
 /// Which migration modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,6 +88,11 @@ pub(super) struct Tally {
     pub(super) cancelled: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// In the collected heap.
+    pub(super) objects: AtomicU64,
+    /// Goroutines that wait for ever, and how many of them were found.
+    pub(super) lost: AtomicU64,
+    pub(super) lost_found: AtomicU64,
 }
 
 impl Tally {
@@ -108,7 +119,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
     let tally = Arc::new(Tally::default());
     let (start, mut shown) = (Instant::now(), Instant::now());
     let end = Duration::from_secs(arguments.seconds);
-    let (mut round, mut warm) = (0, 0);
+    let (mut round, mut warm, mut live) = (0, 0, 0);
     while start.elapsed() < end && arguments.rounds.is_none_or(|rounds| round < rounds) {
         let bed = &beds[round as usize % beds.len()];
         round += 1;
@@ -118,6 +129,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
         })?;
         if round <= WARM * beds.len() as u64 {
             warm = warm.max(memory::held_bytes()?);
+            live = live.max(collected_bytes());
         }
         if io::stderr().is_terminal() || shown.elapsed() > Duration::from_secs(10) {
             shown = Instant::now();
@@ -131,6 +143,12 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<()> {
     }
     writeln!(out, "{round} rounds in {:.1} s: {tally}", start.elapsed().as_secs_f64())?;
     drop(beds);
+    if !collected_returns(live, &tally)? {
+        return writeln!(
+            out,
+            "nothing is collected here, so memory was not looked at; everything else holds"
+        );
+    }
     memory_returns(warm)?;
     writeln!(out, "no message lost or doubled, all counts agree, no goroutine left, memory returned")
 }
@@ -185,16 +203,67 @@ fn one_round(bed: &Bed, plan: &Plan, tally: &Arc<Tally>) -> Result<(), String> {
     });
     // Goroutines that nobody waits for are on their way out.
     let patience = Instant::now();
-    while bed.runtime.metrics().goroutines > 0 {
+    while bed.runtime.metrics().goroutines as u64 > hidden() {
         if patience.elapsed() > TOO_LONG {
             return Err(format!("goroutines are left: {}", bed.runtime.dump()));
         }
         std::thread::yield_now();
     }
+    if hidden() > 0 {
+        find_hidden(tally)?;
+    }
     drop(watch);
     Tally::add(&tally.goroutines, bed.runtime.metrics().spawned - before);
     let failures = failures.into_inner().unwrap_or_else(|e| e.into_inner());
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+/// Goroutines that wait for ever on purpose and were not found yet.
+fn hidden() -> u64 {
+    #[cfg(feature = "gc")]
+    return collect::LOST_NOW.load(Ordering::SeqCst);
+    #[cfg(not(feature = "gc"))]
+    0
+}
+
+/// Looks for them once more.
+fn find_hidden(tally: &Tally) -> Result<(), String> {
+    #[cfg(feature = "gc")]
+    return collect::find_lost(tally);
+    #[cfg(not(feature = "gc"))]
+    Ok(drop(tally))
+}
+
+/// Bytes of collected objects that are alive, as far as the last cycle knows.
+fn collected_bytes() -> usize {
+    #[cfg(feature = "gc")]
+    return greenroutine::gc::stats().heap_live;
+    #[cfg(not(feature = "gc"))]
+    0
+}
+
+/// The collected heap is as small as it was, destructors have run, and those who waited for ever were found: but for what stale words keep. False if nothing is collected.
+fn collected_returns(live: usize, tally: &Tally) -> io::Result<bool> {
+    #[cfg(feature = "gc")]
+    {
+        let Some((now, destroyed, made)) = collect::settled() else { return Ok(false) };
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (lost, found) = (of(&tally.lost), of(&tally.lost_found));
+        let text = format!(
+            "{} KiB alive, {destroyed} of {made} destructors, {found} of {lost} lost goroutines found",
+            now >> 10
+        );
+        let grown = now > live + COLLECTED_SLACK;
+        if grown || destroyed > made || destroyed < made / 10 * 9 || found > lost || found < lost / 10 * 8 {
+            return Err(io::Error::other(format!(
+                "the collected heap at the end: {text}; {} KiB were alive at most in the first rounds",
+                live >> 10
+            )));
+        }
+        writeln!(io::stdout(), "the collected heap at the end: {text}")?;
+    }
+    let _ = (live, tally);
+    Ok(true)
 }
 
 /// Ends the process with a dump if a round takes too long.
@@ -237,12 +306,13 @@ impl std::fmt::Display for Tally {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         write!(
             f,
-            "{} goroutines, {} messages, {} locks, {} timers, {} bytes over sockets; {} panics, {} cancelled, {} refused",
+            "{} goroutines, {} messages, {} locks, {} timers, {} bytes over sockets; {} objects; {} panics, {} cancelled, {} refused",
             of(&self.goroutines),
             of(&self.messages),
             of(&self.locks),
             of(&self.timers),
             of(&self.bytes),
+            of(&self.objects),
             of(&self.panics),
             of(&self.cancelled),
             of(&self.refused),

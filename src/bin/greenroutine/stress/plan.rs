@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+#[cfg(feature = "gc")]
+use super::collect;
 use super::{Tally, faults, loads};
 
 /// SplitMix64.
@@ -53,6 +55,20 @@ const LOADS: &[Load] = &[
     Load { name: "refusals", run: faults::refusals },
     Load { name: "slow", run: faults::slow },
     Load { name: "stops", run: faults::stops },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-graph", run: collect::graph },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-destructors", run: collect::destructors },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-weak", run: collect::weak },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-collections", run: collect::collections },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-pool", run: collect::pool },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-leaks", run: collect::leaks },
+    #[cfg(feature = "gc")]
+    Load { name: "gc-knobs", run: collect::knobs },
 ];
 
 /// One load of a round.
