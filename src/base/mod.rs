@@ -1,5 +1,5 @@
 //! Tools without a notion of goroutine or object: atomics that the model checker can replace, locks, lists' primitives,
-//! a random generator, hashing, cell memory, and the end of the process.
+//! a random generator, hashing, cell memory, what is told to the program's log, and the end of the process.
 //!
 //! Order of dependence: `atomic` <- `fence` <- `lock` <- `bias`, `early_lock`, `meta`; the rest stand alone.
 
@@ -25,6 +25,11 @@ pub(crate) mod meta;
 pub(crate) mod parse;
 #[cfg(not(loom))]
 pub(crate) mod rng;
+#[cfg(all(feature = "tracing", not(loom)))]
+pub(crate) mod tell;
+#[cfg(all(not(feature = "tracing"), not(loom)))]
+#[path = "tell_off.rs"]
+pub(crate) mod tell;
 
 pub(crate) use crossbeam_utils::CachePadded;
 #[cfg(not(loom))]

@@ -16,6 +16,7 @@ use super::cycle::{self, Outcome, Workspace};
 use super::stats::{Backend, Pauses, Stats};
 use super::throttle;
 use crate::arch;
+use crate::base::tell;
 use crate::heap::central;
 use crate::heap::frozen;
 use crate::heap::{self, InCharge};
@@ -362,6 +363,7 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
     }
     state.ended = number;
     let is_wanted = state.wanted > state.begun;
+    let told = state.cycle(number);
     drop(state);
     shared.cycles.fetch_add(1, Ordering::SeqCst);
     futex::wake(&shared.cycles, i32::MAX);
@@ -369,6 +371,8 @@ fn one_cycle(barrier: &mut Option<Barrier>, space: &mut Workspace) {
     if is_wanted {
         request();
     }
+    // Last, and without the lock: who is told may use the heap.
+    tell::collected(told);
 }
 
 impl State {
@@ -419,6 +423,18 @@ impl State {
         // A small heap may well be a few times as large for a moment.
         self.paced_from = self.handed_out.saturating_add(budget.saturating_add((budget / 2).max(2 * LEAST)));
         MOST.store(self.handed_out.saturating_add(budget.saturating_mul(3)), Ordering::Relaxed);
+    }
+
+    fn cycle(&self, number: u64) -> tell::Cycle {
+        let last = &self.last;
+        tell::Cycle {
+            number,
+            pause: last.pauses.iter().sum(),
+            mark: last.mark_time,
+            sweep: last.sweep_time,
+            live: last.marked.bytes,
+            in_use: last.in_use,
+        }
     }
 
     fn trace(&self, number: u64) {

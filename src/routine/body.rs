@@ -13,6 +13,7 @@ use super::place;
 use super::slot::{Ended, SlotRef};
 use super::unwind::Unwound;
 use super::wake::{Reason, Ticket};
+use crate::base::tell::{self, End};
 use crate::base::{AbortGuard, fatal};
 
 /// Runs the goroutine of the slot from its start to its end.
@@ -20,13 +21,14 @@ pub(crate) fn slot_main(slot: SlotRef) {
     // No panic leaves this function: below it are the runtime's own frames.
     let guard = AbortGuard;
     let task = slot.task();
-    run(task);
+    let end = run(task);
+    tell_end(task, end);
     drop_locals(task);
     finish(task, &slot.ended);
     std::mem::forget(guard);
 }
 
-fn run(task: TaskRef) {
+fn run(task: TaskRef) -> End {
     if task.is_cancelled() {
         // Cancelled before it started: it never runs, but what it captured is dropped, here, where that may block.
         task.outcome.set(Outcome::Cancelled);
@@ -34,29 +36,51 @@ fn run(task: TaskRef) {
             // SAFETY: the goroutine has not run, so the payload holds the closure, and this is the goroutine.
             unsafe { place::drop_closure(task) }
         }));
-        if let Err(payload) = dropped {
-            end_unwound(task, payload);
-        }
-        return;
+        return match dropped {
+            Ok(()) => End::Cancelled,
+            Err(payload) => end_unwound(task, payload),
+        };
     }
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: this is the goroutine, at its start: the payload holds the closure.
         unsafe { place::run(task) }
     }));
-    if let Err(payload) = result {
-        end_unwound(task, payload);
+    match result {
+        Ok(()) => End::Returned,
+        Err(payload) => end_unwound(task, payload),
+    }
+}
+
+/// Tells how the goroutine has ended, while it still is one: who is told may block. What that throws, a panic or a cancellation, ends there.
+#[inline(always)]
+fn tell_end(task: TaskRef, end: End) {
+    if cfg!(feature = "tracing") {
+        let id = task.id.load(Ordering::Relaxed);
+        let told = panic::catch_unwind(AssertUnwindSafe(|| tell::ended(id, task.name(), end)));
+        if let Err(payload) = told {
+            drop(Unwound::from_payload(payload));
+        }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn end_unwound(task: TaskRef, payload: Box<dyn std::any::Any + Send>) {
+fn end_unwound(task: TaskRef, payload: Box<dyn std::any::Any + Send>) -> End {
     match Unwound::from_payload(payload) {
         // No mark of a timeout gets here: there is none around the whole goroutine.
-        Unwound::Cancelled | Unwound::TimedOut(_) => task.outcome.set(Outcome::Cancelled),
-        Unwound::Goexit => task.outcome.set(Outcome::Goexit),
-        // SAFETY: the closure was taken out and no result was put, so the payload holds nothing.
-        Unwound::Panic(payload) => unsafe { place::put_panic(task, payload) },
+        Unwound::Cancelled | Unwound::TimedOut(_) => {
+            task.outcome.set(Outcome::Cancelled);
+            End::Cancelled
+        }
+        Unwound::Goexit => {
+            task.outcome.set(Outcome::Goexit);
+            End::Exited
+        }
+        Unwound::Panic(payload) => {
+            // SAFETY: the closure was taken out and no result was put, so the payload holds nothing.
+            unsafe { place::put_panic(task, payload) };
+            End::Panicked
+        }
     }
 }
 

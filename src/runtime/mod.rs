@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::base::tell;
 use crate::go::{self as task, JoinHandle};
 use crate::sched::config::{self, Config};
 use crate::sched::{self, Core};
@@ -112,6 +113,7 @@ impl Runtime {
         let thread = std::thread::Builder::new().name(format!("{}-end", core.config.name)).spawn(move || {
             core.close(u64::MAX);
             core.end();
+            tell::shut_down(&core.config.name);
         });
         // Without a thread the goroutines are cancelled all the same; what stays is the idle workers.
         if thread.is_err() {
@@ -134,6 +136,7 @@ impl Drop for Runtime {
         }
         self.core.close(u64::MAX);
         self.core.end();
+        tell::shut_down(&self.core.config.name);
     }
 }
 
@@ -232,7 +235,11 @@ impl Builder {
         config::check_stack_initial(stack_initial, stack_max, "runtime::Builder::stack_initial")?;
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Runtime { core: Core::start(self.config)?, left_to_itself: false }),
+            None => {
+                let core = Core::start(self.config)?;
+                tell::started(&core.config.name, core.config.workers);
+                Ok(Runtime { core, left_to_itself: false })
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::{thread, worker};
 use crate::arch;
 use crate::base::rng::Rng;
+use crate::base::tell;
 use crate::routine::{TaskRef, slot};
 
 /// The calling goroutine; `None` on a plain thread.
@@ -54,14 +55,18 @@ pub(crate) fn global_if_started() -> Option<&'static Arc<Core>> {
 
 /// The global runtime, started by the first call with the settings of the environment. It never ends.
 pub(crate) fn global() -> io::Result<&'static Arc<Core>> {
-    GLOBAL
-        .get_or_init(|| {
-            Config::from_environment()
-                .and_then(Core::start)
-                .map_err(|error| (error.kind(), format!("cannot start the global runtime: {error}")))
-        })
-        .as_ref()
-        .map_err(|(kind, text)| io::Error::new(*kind, text.clone()))
+    let mut is_new = false;
+    let core = GLOBAL.get_or_init(|| {
+        is_new = true;
+        Config::from_environment()
+            .and_then(Core::start)
+            .map_err(|error| (error.kind(), format!("cannot start the global runtime: {error}")))
+    });
+    // Not above, where who is told would wait for itself if it used the global runtime.
+    if let (true, Ok(core)) = (is_new, core) {
+        tell::started(&core.config.name, core.config.workers);
+    }
+    core.as_ref().map_err(|(kind, text)| io::Error::new(*kind, text.clone()))
 }
 
 /// A number below `bound`, which is not 0, for choices that have to be fair: the worker's next draw, or on a plain thread one of all threads'.

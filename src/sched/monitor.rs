@@ -16,6 +16,7 @@ use super::core::{Core, WorkerShared};
 use super::idle::CAPACITY;
 use super::stall::{Ours, Watch};
 use super::worker::{Role, flag, notify, state};
+use crate::base::tell;
 use crate::heap;
 use crate::routine::Task;
 use crate::stack::arena;
@@ -164,9 +165,9 @@ impl Core {
             let due = worker.timers.next_deadline().saturating_add(OVERDUE_NS);
             if ran_for >= SLICE_NS {
                 flag::set(&worker.flags, flag::PREEMPT, true);
-                if self.config.report_stuck && !seen.reported {
+                if !seen.reported {
                     seen.reported = true;
-                    report(worker);
+                    report(worker, self.config.report_stuck);
                 }
             }
             let is_stuck = ran_for >= SLICE_NS || ran_for >= OVERDUE_NS && due <= now;
@@ -218,17 +219,20 @@ impl Core {
 }
 
 /// Says once a worker which goroutine keeps it busy.
-fn report(worker: &WorkerShared) {
+fn report(worker: &WorkerShared, on_standard_error: bool) {
     let running = worker.running.get();
     // SAFETY: null, or a cell, which is mapped for ever; `id` is atomic. The goroutine may have ended meanwhile: then the report
     // names it still, which is right for the 10 ms it is about.
     let task: Option<&Task> = unsafe { running.as_ref() };
     if let Some(task) = task {
         let id = task.id.load(Ordering::Relaxed);
-        eprintln!(
-            "greenroutine: worker {} has been running goroutine {id} for 10 ms without a runtime call; \
-             yield_now() in its loop lets others run, task::Builder::dedicated gives it a thread",
-            worker.index
-        );
+        tell::stuck(id, worker.index);
+        if on_standard_error {
+            eprintln!(
+                "greenroutine: worker {} has been running goroutine {id} for 10 ms without a runtime call; \
+                 yield_now() in its loop lets others run, task::Builder::dedicated gives it a thread",
+                worker.index
+            );
+        }
     }
 }

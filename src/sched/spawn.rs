@@ -10,7 +10,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::core::{Core, Runnable, count};
 use super::worker::{self, Role, Worker};
 use super::{ambient, config, park, seeded};
-use crate::base::{fence as fences, meta};
+use crate::base::{fence as fences, meta, tell};
 use crate::routine::scope::ScopeData;
 use crate::routine::{Kind, Outcome, Task, TaskRef, body, place, slot};
 use crate::stack::{StackError, arena, commit, geometry};
@@ -77,6 +77,27 @@ impl From<SpawnError> for io::Error {
 /// - They outlive the goroutine: they are `'static`, or somebody waits for it before they end. `scope` outlives it likewise.
 #[inline(always)]
 pub(crate) unsafe fn spawn<F: FnOnce() -> T, T>(
+    f: F,
+    on: Option<&Arc<Core>>,
+    scope: *const ScopeData,
+    options: Options,
+    site: &'static Location<'static>,
+) -> Result<TaskRef, SpawnError> {
+    let name = tell::name(options.name.as_deref());
+    // SAFETY: our own contract.
+    let spawned = unsafe { spawn_untold(f, on, scope, options, site) };
+    if let Ok(task) = spawned {
+        // The caller's handle is a reference of the cell, so this is its id still.
+        tell::spawned(task.id.load(Ordering::Relaxed), name.as_deref(), site);
+    }
+    spawned
+}
+
+/// # Safety
+///
+/// - As [`spawn`].
+#[inline(always)]
+unsafe fn spawn_untold<F: FnOnce() -> T, T>(
     f: F,
     on: Option<&Arc<Core>>,
     scope: *const ScopeData,
