@@ -159,6 +159,11 @@ pub use crate::runtime::{Runtime, run};
 #[doc = include_str!("../docs/memory.md")]
 mod memory_tutorial {}
 
+/// The programs of the tour of what there is to see and to test with.
+#[cfg(all(doctest, feature = "gc"))]
+#[doc = include_str!("../docs/diagnostics.md")]
+mod diagnostics_tour {}
+
 /// All memory of the program is the crate's: see [`heap`].
 #[cfg(all(feature = "gc", not(any(loom, miri, heap_aside))))]
 #[global_allocator]

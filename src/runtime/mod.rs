@@ -1,4 +1,12 @@
 //! Runtimes: build, run, look at, shut down. The global one starts by itself and never ends; others are values.
+//!
+//! # Events
+//!
+//! With the feature `tracing` the runtime tells what happens as events of the crate `tracing`, with the target `greenroutine`. At the level debug: runtimes that start and have shut down, goroutines that were cancelled,
+//! have panicked, or keep their worker for 10 ms, and the figures of each collection; at trace: goroutines that were spawned and have ended. Without the feature nothing of it is in the program.
+//!
+//! They are told under no lock of the runtime, so a subscriber may use the library. It should be the global default, neither panic nor wait for goroutines, and not call `gc::collect`: a subscriber that was set for a scope runs
+//! while `tracing` keeps a mark in the thread, which is thread-bound state in the sense of [`Builder::free_migration`], and it is the collector's own thread that tells of its cycles.
 
 use std::collections::BTreeMap;
 use std::fmt;

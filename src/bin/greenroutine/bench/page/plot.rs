@@ -97,7 +97,7 @@ impl Plot {
             let x = LEFT + place * (RIGHT - LEFT);
             let _ = write!(out, "<path class=\"grid\" d=\"M{x:.1} {TOP}V{}\"/>", BOTTOM + 4.0);
             // About as wide as a letter is.
-            let half = text.chars().count() as f64 * 3.3;
+            let half = text.chars().count() as f64 * 3.7;
             if x - half >= free_from {
                 let _ = write!(
                     out,
