@@ -149,15 +149,92 @@ pub(crate) fn send(tid: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), tid, signal) == 0 }
 }
 
-/// Whether a thread has the signal blocked, or cannot run handlers at all (a kernel worker of io_uring). None if the kernel does not say. Allocates nothing.
-pub(crate) fn is_deaf(tid: i32) -> Option<bool> {
+/// Whether a thread hears the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// It does.
+    Hears,
+    /// It has the signal blocked, or cannot run handlers at all (a kernel worker of io_uring).
+    Deaf,
+    /// It will in a moment. It has blocked everything, also the two signals that only the C library can block: it is being born, or on its way through `pthread_create`, `posix_spawn` or `fork`. Or it
+    /// has blocked what our handler blocks, and has not come back from the stop before.
+    NotYet,
+}
+
+/// Of the thread `tid`. None if the kernel does not say. Allocates nothing.
+pub(crate) fn hearing(tid: i32) -> Option<Hearing> {
     let mut path = [0_u8; 64];
     let mut text = [0_u8; 4096];
     let name = super::thread::task_path(&mut path, tid, b"/status\0");
     let read = super::thread::read_file(name, &mut text)?;
-    let text = std::str::from_utf8(&text[..read]).ok()?;
-    let blocked = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-    let mask = u64::from_str_radix(blocked.trim(), 16).ok()?;
-    let bit = 1_u64 << (signal()? - 1);
-    Some(mask & bit != 0)
+    hearing_of(&text[..read], signal()?)
+}
+
+/// What a `status` of the kernel says. A thread's name, which is in there, need not be text.
+fn hearing_of(status: &[u8], signal: i32) -> Option<Hearing> {
+    /// Where glibc keeps its own: `pthread_sigmask` never blocks 32 and 33, and raw calls inside of the library do.
+    const INTERNAL: u64 = 1 << 31 | 1 << 32;
+    let line = |key: &[u8]| status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key));
+    let mask = std::str::from_utf8(line(b"SigBlk:")?).ok()?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    let bit = |signal: i32| 1_u64 << (signal - 1);
+    if mask & bit(signal) == 0 {
+        return Some(Hearing::Hears);
+    }
+    let of_our_handler = !(INTERNAL | bit(libc::SIGSEGV) | bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+    // The kernel's workers block all there is, for good.
+    let of_the_kernel = line(b"Name:\t").is_some_and(|name| name.starts_with(b"iou-"));
+    let passes = mask & INTERNAL == INTERNAL || mask == of_our_handler;
+    Some(if passes && !of_the_kernel { Hearing::NotYet } else { Hearing::Deaf })
+}
+
+/// Blocks all signals of the caller, those of the C library included, or none: as that library does for a moment.
+#[cfg(test)]
+pub(crate) fn block_all(blocks: bool) {
+    let all = if blocks { u64::MAX } else { 0 };
+    let how = libc::SIG_SETMASK;
+    // SAFETY: a set of 64 signals, which the kernel only reads.
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const all, 0_usize, size_of_val(&all)) };
+    assert_eq!(result, 0);
+}
+
+/// A thread of the C library's that runs `f`, and has not called anything of ours before.
+#[cfg(test)]
+pub(crate) fn foreign_thread(f: fn()) {
+    extern "C" fn start(f: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: made of a `fn()` below.
+        let f = unsafe { std::mem::transmute::<*mut libc::c_void, fn()>(f) };
+        f();
+        std::ptr::null_mut()
+    }
+    let mut thread = 0;
+    // SAFETY: the thread's number is writable, and the function does not unwind.
+    let error = unsafe { libc::pthread_create(&mut thread, std::ptr::null(), start, f as *mut libc::c_void) };
+    assert_eq!(error, 0);
+    // SAFETY: it was made just now, and nobody joins it.
+    unsafe { libc::pthread_detach(thread) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hears() {
+        let of = |name: &[u8], mask: &str| {
+            let status =
+                [b"Name:\t", name, b"\nState:\tR\nSigBlk:\t", mask.as_bytes(), b"\nSigCgt:\t0\n"].concat();
+            hearing_of(&status, 63)
+        };
+        assert_eq!(of(b"a", "0000000000000000"), Some(Hearing::Hears));
+        assert_eq!(of(b"a", "4000000000000000"), Some(Hearing::Deaf));
+        // All that a program can block, and all that the C library can.
+        assert_eq!(of(b"a", "fffffffe7ffbfeff"), Some(Hearing::Deaf));
+        assert_eq!(of(b"a", "fffffffffffbfeff"), Some(Hearing::NotYet));
+        assert_eq!(of(b"a", "fffffffe7ffbfaff"), Some(Hearing::NotYet), "our handler");
+        assert_eq!(of(b"iou-wrk-17", "fffffffffffbfeff"), Some(Hearing::Deaf));
+        assert_eq!(of(b"\xFF\xFE", "0000000000000000"), Some(Hearing::Hears), "a name that is not text");
+        assert_eq!(hearing_of(b"", 63), None);
+    }
 }

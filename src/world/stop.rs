@@ -6,14 +6,15 @@
 //!    still ran may have started another.
 //!
 //! A thread that has the signal blocked cannot be stopped. If it is on the list, the stop fails and says so; others, such as the kernel's own workers of io_uring, run no code of
-//! the program.
+//! the program. One that the C library has made deaf for a moment, since it is born, ends, or starts a process, will hear before it runs code of the program. It is waited for; and because it may wait for a lock of that library
+//! that a stopped thread holds, the others go on after a while, and the stop begins anew.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::critical;
 use super::record::{self, Owners, Record, state};
 use crate::arch;
-use crate::sys::stop::Interrupted;
+use crate::sys::stop::{Hearing, Interrupted};
 use crate::sys::{OsError, clock, futex, stop as signal, thread};
 
 /// Counts acknowledgements; the collector sleeps on it.
@@ -25,12 +26,20 @@ static DEAF: AtomicUsize = AtomicUsize::new(0);
 const SPIN_NS: u64 = 20_000;
 /// How long a thread may take before it is looked at more closely.
 const PATIENCE_NS: u64 = 20_000_000;
+/// So often a stop begins anew because of threads that will hear in a moment.
+const ATTEMPTS: u32 = 10;
+/// How long the others go on before it does.
+const BETWEEN_NS: u64 = 1_000_000;
+/// Between two looks at those that are being born: as soon as all others stand still they get a processor.
+const BIRTH_NS: u64 = 100_000;
 
 /// Why the world could not be stopped; it runs on.
 #[derive(Clone, Debug)]
 pub(crate) enum StopError {
     /// A thread has blocked the signal.
     Deaf { tid: i32 },
+    /// A thread was made deaf by the C library for longer than all attempts took.
+    NotYet { tid: i32 },
     /// No signal could be had.
     Os(OsError),
 }
@@ -43,6 +52,9 @@ impl std::fmt::Display for StopError {
                 "thread {tid} has signal {} blocked and cannot be stopped; unblock it in that thread",
                 signal::signal().unwrap_or(0)
             ),
+            Self::NotYet { tid } => {
+                write!(f, "thread {tid} begins, ends or starts a process, and could not be stopped in time")
+            }
             Self::Os(error) => write!(f, "{error}"),
         }
     }
@@ -77,13 +89,30 @@ pub(crate) fn look_ahead() {
 
 /// Stops the world.
 pub(crate) fn stop() -> Result<Stopped, StopError> {
+    for _ in 1..ATTEMPTS {
+        match attempt(false) {
+            Err(StopError::NotYet { .. }) => {
+                let seen = ACKNOWLEDGED.load(Ordering::Acquire);
+                futex::wait(&ACKNOWLEDGED, seen, clock::now_ns() + BETWEEN_NS);
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt(true)
+}
+
+fn attempt(is_last: bool) -> Result<Stopped, StopError> {
     let mut owners = record::freeze();
     for record in record::all().filter(|record| record.is_subject()) {
         request(record);
     }
     let mut outcome = wait_for_all();
-    while outcome.is_ok() && find_guests(&mut owners) {
-        outcome = wait_for_all();
+    while outcome.is_ok() {
+        outcome = match find_guests(&mut owners, is_last) {
+            Ok(true) => wait_for_all(),
+            Ok(false) => break,
+            Err(error) => Err(error),
+        };
     }
     // Before the threads go on, whose release orders it.
     STOPS.fetch_add(1, Ordering::Relaxed);
@@ -164,8 +193,10 @@ fn look_closer(record: &'static Record) -> Result<(), StopError> {
         record::dismiss(record);
         return Ok(());
     }
-    if signal::is_deaf(record.tid()) != Some(true) {
-        return Ok(());
+    match signal::hearing(record.tid()) {
+        Some(Hearing::Deaf) => {}
+        Some(Hearing::NotYet) => return Err(StopError::NotYet { tid: record.tid() }),
+        _ => return Ok(()),
     }
     if record.is_guest() {
         record::dismiss(record);
@@ -175,31 +206,47 @@ fn look_closer(record: &'static Record) -> Result<(), StopError> {
     Err(StopError::Deaf { tid: record.tid() })
 }
 
-/// Asks threads that are not on the list. Returns whether there were any that could be asked.
-fn find_guests(owners: &mut Owners) -> bool {
+/// Asks threads that are not on the list. Returns whether there were any that could be asked. In the last attempt those that do not hear yet count as deaf: one who blocks everything for good, by
+/// raw calls of its own.
+fn find_guests(owners: &mut Owners, is_last: bool) -> Result<bool, StopError> {
     let guests = record::all().filter(|record| record.tid() != 0 && record.is_guest());
     let expected = record::known() + guests.count() + DEAF.load(Ordering::Relaxed);
     if thread::count().is_none_or(|count| count == expected) {
-        return false;
+        return Ok(false);
     }
     DEAF.store(0, Ordering::Relaxed);
-    let mut found = false;
-    let mut deaf = 0;
-    thread::for_each(|tid| {
-        if record::all().any(|record| record.tid() == tid) {
-            return;
+    let patience = clock::now_ns() + PATIENCE_NS;
+    loop {
+        let (mut found, mut deaf, mut not_yet) = (false, 0, None);
+        thread::for_each(|tid| {
+            if record::all().any(|record| record.tid() == tid) {
+                return;
+            }
+            match signal::hearing(tid) {
+                Some(Hearing::Hears) => {}
+                Some(Hearing::NotYet) if is_last => return deaf += 1,
+                Some(Hearing::NotYet) => return not_yet = Some(tid),
+                Some(Hearing::Deaf) | None => return deaf += 1,
+            }
+            if let Some(record) = record::take_guest(owners, tid) {
+                request(record);
+                found = true;
+            }
+        });
+        // One that is being born would run the program's code as soon as it hears, while the world is thought to stand still.
+        let now = clock::now_ns();
+        match not_yet {
+            Some(tid) if !found && now >= patience => return Err(StopError::NotYet { tid }),
+            Some(_) if !found => {}
+            // What is not counted is looked for again after those who were found have answered.
+            _ => {
+                DEAF.store(deaf, Ordering::Relaxed);
+                return Ok(found);
+            }
         }
-        if signal::is_deaf(tid) != Some(false) {
-            deaf += 1;
-            return;
-        }
-        if let Some(record) = record::take_guest(owners, tid) {
-            request(record);
-            found = true;
-        }
-    });
-    DEAF.store(deaf, Ordering::Relaxed);
-    found
+        let seen = ACKNOWLEDGED.load(Ordering::Acquire);
+        futex::wait(&ACKNOWLEDGED, seen, now + BIRTH_NS);
+    }
 }
 
 /// Lets a thread go on.

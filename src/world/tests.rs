@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use super::stop::{self, Stopped};
 use super::{blocked, critical, record};
+use crate::sys::{clock, stop as signal};
 
 /// Stops are the collector's: one at a time, from an exempt thread.
 static ONE: Mutex<()> = Mutex::new(());
@@ -176,4 +177,86 @@ fn threads_that_come_and_go_are_stopped() {
     });
     done.store(true, Ordering::Relaxed);
     makers.into_iter().for_each(|maker| maker.join().expect("no panic"));
+}
+
+/// Nanoseconds that a thread stays deaf: more than the collector's patience.
+const DEAF_NS: u64 = 60_000_000;
+
+fn compute_for(nanoseconds: u64) {
+    let end = clock::now_ns() + nanoseconds;
+    while clock::now_ns() < end {
+        crate::arch::spin_hint();
+    }
+}
+
+/// As in `posix_spawn`, which a busy machine does not let finish for a while.
+#[test]
+fn a_thread_that_the_c_library_makes_deaf_for_a_moment_is_waited_for() {
+    let ready = Arc::new(Barrier::new(2));
+    let (count, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let thread = {
+        let (ready, count, done) = (ready.clone(), count.clone(), done.clone());
+        std::thread::spawn(move || {
+            ready.wait();
+            // Not before: while it is deaf it must wait for nobody who may stand still.
+            signal::block_all(true);
+            let me = record::mine().expect("a thread that has allocated");
+            while me.state.load(Ordering::Acquire) != record::state::REQUESTED {
+                crate::arch::spin_hint();
+            }
+            compute_for(DEAF_NS);
+            signal::block_all(false);
+            while !done.load(Ordering::Relaxed) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    ready.wait();
+    as_collector(|| {
+        let world = stopped();
+        let before = count.load(Ordering::SeqCst);
+        compute_for(1_000_000);
+        let after = count.load(Ordering::SeqCst);
+        // A panic needs the world.
+        drop(world);
+        assert_eq!(after, before);
+    });
+    done.store(true, Ordering::Relaxed);
+    thread.join().expect("no panic");
+}
+
+/// A thread that nobody knows yet and that hears nothing yet, as in its first instants.
+#[test]
+fn a_thread_that_is_being_born_is_stopped() {
+    static BORN: AtomicBool = AtomicBool::new(false);
+    static STOPPING: AtomicBool = AtomicBool::new(false);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static DONE: AtomicBool = AtomicBool::new(false);
+    fn newborn() {
+        signal::block_all(true);
+        BORN.store(true, Ordering::SeqCst);
+        while !STOPPING.load(Ordering::SeqCst) {
+            crate::arch::spin_hint();
+        }
+        compute_for(3_000_000);
+        signal::block_all(false);
+        while !DONE.load(Ordering::Relaxed) {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    as_collector(|| {
+        signal::foreign_thread(newborn);
+        while !BORN.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        STOPPING.store(true, Ordering::SeqCst);
+        let world = stopped();
+        let before = COUNT.load(Ordering::SeqCst);
+        // Long enough for it to be heard of, if it runs.
+        compute_for(2 * DEAF_NS);
+        let after = COUNT.load(Ordering::SeqCst);
+        drop(world);
+        assert_eq!(after, before);
+    });
+    DONE.store(true, Ordering::Relaxed);
 }

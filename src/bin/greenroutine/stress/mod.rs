@@ -254,7 +254,7 @@ fn collected_returns(live: usize, tally: &Tally) -> io::Result<bool> {
             now >> 10
         );
         let grown = now > live + COLLECTED_SLACK;
-        if grown || destroyed > made || destroyed < made / 10 * 9 || found > lost || found < lost / 2 {
+        if grown || destroyed > made || destroyed < made / 10 * 9 || found > lost || found < lost / 5 {
             return Err(io::Error::other(format!(
                 "the collected heap at the end: {text}; {} KiB were alive at most in the first rounds",
                 live >> 10
