@@ -203,7 +203,7 @@ fn one_round(bed: &Bed, plan: &Plan, tally: &Arc<Tally>) -> Result<(), String> {
     });
     // Goroutines that nobody waits for are on their way out.
     let patience = Instant::now();
-    while bed.runtime.metrics().goroutines as u64 > hidden() {
+    while bed.runtime.metrics().goroutines > hidden() {
         if patience.elapsed() > TOO_LONG {
             return Err(format!("goroutines are left: {}", bed.runtime.dump()));
         }

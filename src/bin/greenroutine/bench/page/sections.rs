@@ -214,8 +214,11 @@ fn latencies(figures: &[Figure]) -> String {
     out
 }
 
+/// A mode's points, from left to right.
+type Of<'a> = (Mode, Vec<&'a Point>);
+
 /// Points by name, and by mode within.
-fn by_name(points: &[Point]) -> Vec<(&str, Vec<(Mode, Vec<&Point>)>)> {
+fn by_name(points: &[Point]) -> Vec<(&str, Vec<Of<'_>>)> {
     let mut names: Vec<&str> = Vec::new();
     for point in points {
         if !names.contains(&point.figure.name.as_str()) {
