@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::super::bed::Mode;
 use super::axis::Axis;
 use super::escaped;
+use crate::bench::bed::Mode;
 
 /// Of the drawing, in its own units; the browser scales it.
 const WIDTH: f64 = 360.0;

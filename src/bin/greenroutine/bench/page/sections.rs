@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::super::bed::Mode;
-use super::super::distribution::Distribution;
-use super::super::report::{Figure, number};
-use super::super::sweep::Point;
 use super::axis::{Axis, Unit};
 use super::plot::{Dot, Kind, Plot, Series};
 use super::{Content, escaped};
+use crate::bench::bed::Mode;
+use crate::bench::distribution::Distribution;
+use crate::bench::report::{Figure, number};
+use crate::bench::sweep::Point;
 
 const MODES: [Mode; 2] = [Mode::Home, Mode::Free];
 

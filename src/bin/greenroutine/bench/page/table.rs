@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::super::bed::Mode;
-use super::super::malloc;
-use super::super::report::{Figure, number};
 use super::{Content, escaped};
+use crate::bench::bed::Mode;
+use crate::bench::malloc;
+use crate::bench::report::{Figure, number};
 
 pub(super) fn all(content: &Content<'_>) -> String {
     let mut out = String::new();
