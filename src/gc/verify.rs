@@ -21,7 +21,8 @@ use crate::sys::{OsError, signal};
 
 /// The contents of all pages of a range at some moment, a word each.
 pub(super) struct Sums {
-    range: Range<usize>,
+    /// Numbers of pages: an address would look like a reference to what lies there.
+    pages: Range<usize>,
     sums: Words<1>,
 }
 
@@ -32,19 +33,20 @@ impl Sums {
         for (index, page) in range.clone().step_by(PAGE).enumerate() {
             sums.set(index, sum(page));
         }
-        Some(Self { range, sums })
+        Some(Self { pages: range.start / PAGE..range.end / PAGE, sums })
     }
 
     /// A page that has changed, and that `watch` does not call written. Nothing may have been armed since the sums were made.
     pub(super) fn lost(&self, watch: &mut Watch) -> Result<Option<usize>, OsError> {
-        let Some(mut written) = Words::<1>::zeroed(self.range.len() / PAGE / 64 + 1) else { return Ok(None) };
-        watch.written(self.range.clone(), Rearm::No, |pages| {
+        let range = self.pages.start * PAGE..self.pages.end * PAGE;
+        let Some(mut written) = Words::<1>::zeroed(range.len() / PAGE / 64 + 1) else { return Ok(None) };
+        watch.written(range.clone(), Rearm::No, |pages| {
             for page in pages.step_by(PAGE) {
-                let index = (page - self.range.start) / PAGE;
+                let index = (page - range.start) / PAGE;
                 written.set(index / 64, written.get(index / 64) | 1 << (index % 64));
             }
         })?;
-        for (index, page) in self.range.clone().step_by(PAGE).enumerate() {
+        for (index, page) in range.step_by(PAGE).enumerate() {
             if written.get(index / 64) & 1 << (index % 64) != 0 || sum(page) == self.sums.get(index) {
                 continue;
             }

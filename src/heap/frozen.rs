@@ -80,7 +80,7 @@ impl Frozen {
     /// Calls `each` with where marked objects that are scanned may be, as addresses. `known`: got since the marker has marked an object for the last time.
     pub(crate) fn for_each_hot(&self, known: &Hot, mut each: impl FnMut(Range<usize>)) {
         let Some(logged) = self.lists.logged() else { return each(self.extent(Kind::CollectedScan)) };
-        known.ranges.iter().cloned().for_each(&mut each);
+        known.ranges().for_each(&mut each);
         for granule in logged {
             // What was large and has gone again is no span any more.
             let Some(span) = span::at(*granule as usize) else { continue };
@@ -112,14 +112,19 @@ impl Frozen {
 
 /// Where marked objects that are scanned were at some moment of a marking: most of a heap is garbage when a cycle ends, and what is written there does not matter.
 pub(crate) struct Hot {
-    /// Addresses, in order.
-    ranges: Vec<Range<usize>>,
+    /// Numbers of granules, in order. (Addresses would look like references to what lies there, and keep it alive.)
+    granules: Vec<Range<u32>>,
 }
 
-#[cfg(test)]
 impl Hot {
+    /// As addresses.
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.granules.iter().map(|range| addresses(range.start as usize..range.end as usize))
+    }
+
+    #[cfg(test)]
     pub(super) fn contains(&self, address: usize) -> bool {
-        self.ranges.iter().any(|range| range.contains(&address))
+        self.ranges().any(|range| range.contains(&address))
     }
 }
 
@@ -130,19 +135,19 @@ pub(super) const GAP: usize = 64;
 pub(crate) fn hot() -> Hot {
     // First: what is handed out from now on is in the log, and what was before has the marking's number.
     let marking = central::begin_log();
-    let mut granules: Vec<Range<usize>> = Vec::new();
+    let mut granules: Vec<Range<u32>> = Vec::new();
     let known = pages::lock().known(Kind::CollectedScan);
     span::for_each(known, |span| {
         if !span.may_be_marked(marking) {
             return;
         }
-        let (start, end) = (span.granule(), span.granule() + span.granules());
+        let (start, end) = (span.granule() as u32, (span.granule() + span.granules()) as u32);
         match granules.last_mut() {
-            Some(last) if start <= last.end + GAP => last.end = end,
+            Some(last) if start <= last.end + GAP as u32 => last.end = end,
             _ => granules.push(start..end),
         }
     });
-    Hot { ranges: granules.into_iter().map(addresses).collect() }
+    Hot { granules }
 }
 
 fn addresses(granules: Range<usize>) -> Range<usize> {
