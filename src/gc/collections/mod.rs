@@ -1,6 +1,6 @@
 //! Collections whose storage is collected: they have no destructor, so that they may lie in a [`Gc`](crate::Gc), in cycles too. Their elements must have none either, which is checked when the program is compiled.
 //!
-//! Named and made like std's. What they outgrow is freed by the sweep.
+//! Named and made like std's. What they outgrow is freed by the sweep. `gc::serial` has what serde calls.
 //!
 //! | file | job |
 //! | --- | --- |
