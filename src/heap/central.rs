@@ -281,7 +281,8 @@ impl Lists {
                     self.rest[index].0 += 1;
                     continue;
                 };
-                self.rest[index].0 = granule + span.granules().max(1);
+                // The span need not begin here: a large object that was made or has grown since may lie across. (Counted from here, what comes after it was passed over, and kept its marks for the next cycle.)
+                self.rest[index].0 = span.granule() + span.granules().max(1);
                 if span.swept() == self.sweep {
                     continue;
                 }
