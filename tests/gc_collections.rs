@@ -358,6 +358,86 @@ fn a_cyclic_graph_is_kept_whole_and_collected_whole() {
 }
 
 #[test]
+fn outgrown_storage_is_used_again() {
+    common::alone("outgrown_storage_is_used_again", || {
+        // No cycle frees anything.
+        let _paused = gc::pause_guard();
+        const ROUNDS: usize = 1000;
+        let total = |most: usize, fill: fn()| {
+            let before = gc::stats().allocated_total;
+            (0..ROUNDS).for_each(|_| fill());
+            let each = (gc::stats().allocated_total - before) / ROUNDS;
+            assert!(each < most, "{each} bytes each time");
+        };
+        // 32 + 64 + .. + 2048 bytes are outgrown.
+        total(5000, || {
+            std::hint::black_box(&mut (0..512_u64).fold(gc::Vec::new(), |mut all, n| {
+                all.push(n);
+                all
+            }))
+            .clear()
+        });
+        // Large ones grow where they are: 128 KiB + .. + 512 KiB were as much again.
+        total(1_300_000, || {
+            std::hint::black_box(&mut (0..131_072_u64).fold(gc::Vec::new(), |mut all, n| {
+                all.push(n);
+                all
+            }))
+            .clear()
+        });
+    });
+}
+
+/// What is given back is overwritten here, and so is what is swept: a stale use is seen.
+#[test]
+fn storage_is_given_back_beside_cycles() {
+    const NAME: &str = "storage_is_given_back_beside_cycles";
+    if !common::is_child(NAME) {
+        let output = common::in_child(NAME, |child| {
+            child.env("GREENROUTINE_GC", "check=poison");
+        });
+        return assert!(output.status.success(), "{}", common::text(&output));
+    }
+    common::on_goroutines(|| {
+        let all: Vec<_> = (0..4_usize)
+            .map(|worker| {
+                go(move || {
+                    for round in 0..3 {
+                        let (mut vec, mut deque) = (gc::Vec::new(), gc::VecDeque::new());
+                        let (mut map, mut tree) = (gc::HashMap::new(), gc::BTreeMap::new());
+                        let mut text = gc::String::new();
+                        for n in 0..1000_usize {
+                            let value = Gc::new(n ^ worker);
+                            vec.push(value);
+                            deque.push_front(value);
+                            map.insert(n, value);
+                            tree.insert(n * 7 % 1000, value);
+                            text.push_str("text");
+                            if n % 500 == round {
+                                gc::collect();
+                            }
+                        }
+                        for n in 0..1000 {
+                            let expected = n ^ worker;
+                            assert_eq!(
+                                (*vec[n], *deque[999 - n], *map[&n], *tree[&(n * 7 % 1000)]),
+                                (expected, expected, expected, expected)
+                            );
+                        }
+                        assert!(
+                            text.len() == 4000 && text.as_bytes().chunks(4).all(|chunk| chunk == b"text")
+                        );
+                        (0..1000).for_each(|n| assert!(tree.remove(&n).is_some()));
+                        greenroutine::yield_now();
+                    }
+                })
+            })
+            .collect();
+        all.into_iter().for_each(|handle| handle.join().expect("no panic"));
+    });
+}
+
+#[test]
 fn goroutines_share_a_map_while_cycles_run() {
     common::on_goroutines(|| {
         let map = Gc::new(Mutex::new(gc::HashMap::new()));

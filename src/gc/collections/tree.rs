@@ -253,21 +253,26 @@ fn shift_up<T>(lower: &mut Vec<T>, between: &mut T, upper: &mut Vec<T>, count: u
     mem::replace(upper, all).give_back();
 }
 
-/// Binary search among `count` keys of type `K`: where the one is that compares as equal, or would be.
+/// Keys between those that [`search`] compares first: about the root of how many there are.
+const STEP: usize = 10;
+
+/// Search among `count` keys of type `K`: where the one is that compares as equal, or would be.
 #[inline(always)]
 fn search<K: 'static>(count: usize, compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
     let (mut from, mut left) = (0, count);
     if alloc::is_scanned::<K>() {
-        // What a comparison needs lies behind a pointer: let the processor guess how it ends, and load for the next one meanwhile.
-        while left > 0 {
-            let half = left / 2;
-            match compare(from + half) {
-                Ordering::Equal => return Ok(from + half),
-                Ordering::Less => (from, left) = (from + half + 1, left - half - 1),
-                Ordering::Greater => left = half,
+        // What a comparison needs lies behind a pointer: in steps that are guessed right until the last, so that the processor loads for the next ones meanwhile. Halving is guessed wrong every other time.
+        while left > STEP && compare(from + STEP) != Ordering::Greater {
+            (from, left) = (from + STEP, left - STEP);
+        }
+        for index in from..from + left.min(STEP) {
+            match compare(index) {
+                Ordering::Equal => return Ok(index),
+                Ordering::Less => {}
+                Ordering::Greater => return Err(index),
             }
         }
-        return Err(from);
+        return Err(from + left.min(STEP));
     }
     // No branch depends on what is compared: guesses are wrong every other time.
     if left == 0 {

@@ -123,8 +123,10 @@ impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
 /// The entries of a [`BTreeMap`](super::tree::BTreeMap) in the order of keys.
 pub struct Iter<'a, K: 'static, V: 'static> {
     root: &'a Node<K, V>,
-    /// Entries that are still to come.
+    /// Entries that are still to come, without those of `run`.
     left: usize,
+    /// What comes first: the rest of the leaf at hand.
+    run: Run<std::slice::Iter<'a, K>, std::slice::Iter<'a, V>>,
     /// None until they are used.
     from: Option<Cursor<'a, K, V>>,
     to: Option<Cursor<'a, K, V>>,
@@ -132,7 +134,24 @@ pub struct Iter<'a, K: 'static, V: 'static> {
 
 impl<'a, K, V> Iter<'a, K, V> {
     pub(super) fn new(root: &'a Node<K, V>, len: usize) -> Self {
-        Self { root, left: len, from: None, to: None }
+        Self { root, left: len, run: [].iter().zip([].iter()), from: None, to: None }
+    }
+
+    /// The next entry, which is not of the leaf at hand.
+    #[inline(never)]
+    fn next_run(&mut self) -> Option<(&'a K, &'a V)> {
+        self.left = self.left.checked_sub(1)?;
+        let from = self.from.get_or_insert_with(|| Cursor::first(self.root));
+        let entry = from.next();
+        if from.node.is_leaf() {
+            // Not what was taken from behind.
+            let end = from.node.len().min(from.index + self.left);
+            self.left -= end - from.index;
+            self.run = from.node.keys[from.index..end].iter().zip(from.node.values[from.index..end].iter());
+            from.index = from.node.len();
+            from.settle();
+        }
+        Some(entry)
     }
 }
 
@@ -141,19 +160,22 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        Some(self.from.get_or_insert_with(|| Cursor::first(self.root)).next())
+        self.run.next().or_else(|| self.next_run())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let left = self.left + self.run.len();
+        (left, Some(left))
     }
 }
 
 impl<K, V> DoubleEndedIterator for Iter<'_, K, V> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
+        if self.left == 0 {
+            return self.run.next_back();
+        }
+        self.left -= 1;
         Some(self.to.get_or_insert_with(|| Cursor::end(self.root)).next_back())
     }
 }
