@@ -159,7 +159,7 @@ impl<K: Ord, V> Entries<K, V> for BTreeMap<K, V> {
     }
 }
 
-struct Pairs<C, K, V>(PhantomData<fn() -> (C, K, V)>);
+struct Pairs<C, K, V>(PhantomData<(C, K, V)>);
 
 impl<'de, C: Entries<K, V>, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Pairs<C, K, V> {
     type Value = C;

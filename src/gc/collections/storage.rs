@@ -73,15 +73,16 @@ unsafe impl<T: 'static, U: 'static> Allocator for Collected<T, U> {
     }
 
     unsafe fn grow(&self, old: NonNull<u8>, from: Layout, to: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise: a block of that layout.
-        if from.align() == to.align()
-            && to.size() > from.size()
-            && unsafe { alloc::grow(old, from, to.size(), Self::is_scanned()) }
-        {
-            zero_from(old, from.size(), to.size(), Self::is_scanned());
-            return Ok(NonNull::slice_from_raw_parts(old, to.size()));
+        let scan = Self::is_scanned();
+        if from.align() == to.align() && to.size() > from.size() {
+            // SAFETY: the caller's promise: a block of that layout.
+            let is_grown = unsafe { alloc::grow(old, from, to.size(), scan) };
+            if is_grown {
+                zero_from(old, from.size(), to.size(), scan);
+                return Ok(NonNull::slice_from_raw_parts(old, to.size()));
+            }
         }
-        let new = block(to, from.size(), Self::is_scanned())?;
+        let new = block(to, from.size(), scan)?;
         // SAFETY: the caller's promise: `old` is a block of that size, and the new one is no smaller and another.
         unsafe { old.copy_to_nonoverlapping(new.cast(), from.size()) };
         // SAFETY: as above, and nobody uses it any more.
