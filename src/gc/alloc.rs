@@ -13,6 +13,16 @@ const fn may_refer<T>() -> bool {
     align_of::<T>() >= 8 && size_of::<T>() >= 8
 }
 
+/// A place of a collection that may hold a value. Not a `MaybeUninit` as it is, of which nothing is known: what others write into one of a number may be a pointer.
+#[repr(transparent)]
+pub(super) struct Place<T>(pub(super) MaybeUninit<T>);
+
+impl<T> Place<T> {
+    pub(super) const fn zeroed() -> Self {
+        Self(MaybeUninit::zeroed())
+    }
+}
+
 /// Whether a type is one of the numbers that are as wide as a pointer, or a place for one.
 #[inline(always)]
 fn is_number<T: 'static>() -> bool {
@@ -21,9 +31,9 @@ fn is_number<T: 'static>() -> bool {
     is(TypeId::of::<u64>())
         || is(TypeId::of::<i64>())
         || is(TypeId::of::<f64>())
-        || is(TypeId::of::<MaybeUninit<u64>>())
-        || is(TypeId::of::<MaybeUninit<i64>>())
-        || is(TypeId::of::<MaybeUninit<f64>>())
+        || is(TypeId::of::<Place<u64>>())
+        || is(TypeId::of::<Place<i64>>())
+        || is(TypeId::of::<Place<f64>>())
 }
 
 /// Whether memory for values of a type is read by the marker.

@@ -9,11 +9,11 @@
 //! elements on average, and a queue that is pushed to at one side mostly has its room there. Room that is not in use is zeroed where the marker reads it, so that what was taken out is not kept alive.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut, Range};
+use std::ptr;
 
 use super::vec::Vec;
-use crate::gc::alloc;
+use crate::gc::alloc::{self, Place};
 
 /// [`std::collections::VecDeque`] with collected storage and without destructor. Its elements are always one slice, to which it dereferences.
 ///
@@ -29,7 +29,7 @@ use crate::gc::alloc;
 /// ```
 pub struct VecDeque<T: 'static> {
     /// Those from `head` to `tail` are written.
-    room: Vec<MaybeUninit<T>>,
+    room: Vec<Place<T>>,
     head: usize,
     tail: usize,
 }
@@ -55,7 +55,7 @@ impl<T: 'static> VecDeque<T> {
         if self.tail >= self.room.len() {
             self.make_room(1);
         }
-        self.room[self.tail].write(value);
+        self.room[self.tail].0.write(value);
         self.tail += 1;
     }
 
@@ -66,7 +66,7 @@ impl<T: 'static> VecDeque<T> {
             self.make_room(3);
         }
         self.head -= 1;
-        self.room[self.head].write(value);
+        self.room[self.head].0.write(value);
     }
 
     /// Takes the last element.
@@ -92,9 +92,9 @@ impl<T: 'static> VecDeque<T> {
     fn take(&mut self, at: usize) -> T {
         let place = &mut self.room[at];
         // SAFETY: callers have just moved `head` or `tail` over this place, so it was written; and they do not move back over it without writing it, so it is given out once.
-        let value = unsafe { place.assume_init_read() };
+        let value = unsafe { place.0.assume_init_read() };
         if alloc::is_scanned::<T>() {
-            *place = MaybeUninit::zeroed();
+            *place = Place::zeroed();
         }
         value
     }
@@ -102,7 +102,7 @@ impl<T: 'static> VecDeque<T> {
     /// Zeroes places that hold nothing any more.
     fn wipe(&mut self, places: Range<usize>) {
         if alloc::is_scanned::<T>() {
-            self.room[places].fill_with(MaybeUninit::zeroed);
+            self.room[places].fill_with(Place::zeroed);
         }
     }
 
@@ -193,9 +193,9 @@ impl<T: 'static> VecDeque<T> {
 }
 
 /// Places for `size` elements, which read as zero where the marker reads them.
-fn room<T: 'static>(size: usize) -> Vec<MaybeUninit<T>> {
+fn room<T: 'static>(size: usize) -> Vec<Place<T>> {
     let mut room = Vec::with_capacity(size);
-    // SAFETY: there is room for as many, and `MaybeUninit`s need not be written.
+    // SAFETY: there is room for as many, and places need not be written.
     unsafe { room.set_len(size) };
     room
 }
@@ -204,17 +204,17 @@ impl<T> Deref for VecDeque<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        let written = &self.room[self.head..self.tail];
-        // SAFETY: these are written.
-        unsafe { written.assume_init_ref() }
+        let written = ptr::from_ref(&self.room[self.head..self.tail]) as *const [T];
+        // SAFETY: these are written, and a place is laid out as what is in it.
+        unsafe { &*written }
     }
 }
 
 impl<T> DerefMut for VecDeque<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        let written = &mut self.room[self.head..self.tail];
-        // SAFETY: these are written.
-        unsafe { written.assume_init_mut() }
+        let written = ptr::from_mut(&mut self.room[self.head..self.tail]) as *mut [T];
+        // SAFETY: as above, and the room is borrowed exclusively.
+        unsafe { &mut *written }
     }
 }
 
