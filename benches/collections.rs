@@ -13,7 +13,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use greenroutine::gc;
 
-/// Entries of a map: more than the first cache holds, less than the second.
+/// Entries of a map: more than the first cache holds, less than the second. A million, more than all hold, if the variable MANY is set while this is compiled.
 const MANY: usize = match option_env!("MANY") {
     Some(_) => 1_000_000,
     None => 10_000,
