@@ -17,6 +17,13 @@ use crate::frames::Symbol;
 /// Values that every sample has: what, and in which unit.
 pub(crate) type ValueType = (&'static str, &'static str);
 
+/// What else a sample says, under some name.
+#[derive(Clone, Copy)]
+pub(crate) enum Label<'a> {
+    Bytes(u64),
+    Text(&'a str),
+}
+
 /// A profile that is being put together.
 pub(crate) struct Profile {
     /// The message until now: samples, locations and functions as they come.
@@ -59,6 +66,7 @@ mod field {
     pub(super) const SAMPLE_VALUE: u64 = 2;
     pub(super) const SAMPLE_LABEL: u64 = 3;
     pub(super) const LABEL_KEY: u64 = 1;
+    pub(super) const LABEL_STR: u64 = 2;
     pub(super) const LABEL_NUM: u64 = 3;
     pub(super) const LABEL_NUM_UNIT: u64 = 4;
     pub(super) const LOCATION_ID: u64 = 1;
@@ -139,12 +147,11 @@ impl Profile {
 
     /// A sample at these code addresses, the innermost first. `names` says what is at one: nothing if the frame is not to be shown.
     ///
-    /// A label is a name and a number of bytes.
     pub(crate) fn sample(
         &mut self,
         frames: &[u64],
         values: &[u64],
-        labels: &[(&str, u64)],
+        labels: &[(&str, Label<'_>)],
         mut names: impl FnMut(u64) -> Vec<Symbol>,
     ) {
         let mut locations = Vec::new();
@@ -161,8 +168,13 @@ impl Profile {
         for (key, value) in labels {
             let mut label = Vec::new();
             number(&mut label, field::LABEL_KEY, self.string(key));
-            number(&mut label, field::LABEL_NUM, *value);
-            number(&mut label, field::LABEL_NUM_UNIT, self.string("bytes"));
+            match *value {
+                Label::Bytes(count) => {
+                    number(&mut label, field::LABEL_NUM, count);
+                    number(&mut label, field::LABEL_NUM_UNIT, self.string("bytes"));
+                }
+                Label::Text(text) => number(&mut label, field::LABEL_STR, self.string(text)),
+            }
             bytes(&mut message, field::SAMPLE_LABEL, &label);
         }
         bytes(&mut self.message, field::PROFILE_SAMPLE, &message);

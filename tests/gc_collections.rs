@@ -171,6 +171,78 @@ proptest! {
     }
 }
 
+/// Values so large that nodes are small and trees deep: of random operations, in stretches that grow, shrink, ascend and descend.
+#[test]
+fn deep_trees_do_as_stds() {
+    type Wide = [u64; 16];
+    let wide = |n: u64| -> Wide { [n; 16] };
+    for seed in 1..=20_u64 {
+        let mut state = seed;
+        let mut random = move |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        let (mut ours, mut stds) =
+            (gc::BTreeMap::<u64, Wide>::new(), std_collections::BTreeMap::<u64, Wide>::new());
+        for _ in 0..12 {
+            let (what, first) = (random(7), random(4000));
+            for step in 0..400 {
+                let key = random(4000);
+                match what {
+                    0 | 1 => assert_eq!(ours.insert(key, wide(step)), stds.insert(key, wide(step))),
+                    2 => {
+                        assert_eq!(ours.insert(first + step, wide(key)), stds.insert(first + step, wide(key)))
+                    }
+                    3 => assert_eq!(ours.insert(4000 - step, wide(key)), stds.insert(4000 - step, wide(key))),
+                    4 => assert_eq!(ours.remove_entry(&key), stds.remove_entry(&key)),
+                    5 if step % 2 == 0 => assert_eq!(ours.pop_first(), stds.pop_first()),
+                    5 => assert_eq!(ours.pop_last(), stds.pop_last()),
+                    _ => {
+                        *ours.entry(key).and_modify(|value| value[0] += 1).or_default() = wide(step);
+                        *stds.entry(key).and_modify(|value| value[0] += 1).or_default() = wide(step);
+                    }
+                }
+                assert_eq!(ours.get(&key), stds.get(&key));
+                assert_eq!(ours.first_key_value(), stds.first_key_value());
+                assert_eq!(ours.last_key_value(), stds.last_key_value());
+            }
+            assert_eq!(ours.len(), stds.len());
+            assert!(ours.iter().eq(&stds) && ours.iter().rev().eq(stds.iter().rev()));
+            let (from, to) = (random(4000), random(4000));
+            let (from, to) = (from.min(to), from.max(to));
+            assert!(ours.range(from..=to).eq(stds.range(from..=to)));
+            assert!(ours.range(..to).rev().eq(stds.range(..to).rev()));
+            let above = (std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded);
+            assert!(ours.range(above).eq(stds.range(above)));
+            {
+                // From both ends, until they meet.
+                let (mut ours_in, mut stds_in) = (ours.range(from..), stds.range(from..));
+                while let Some(entry) = stds_in.next() {
+                    assert_eq!(ours_in.next(), Some(entry));
+                    assert_eq!(ours_in.next_back(), stds_in.next_back());
+                }
+                assert_eq!((ours_in.next(), ours_in.next_back()), (None, None));
+                let (mut all, mut stds_all) = (ours.iter(), stds.iter());
+                assert_eq!(all.len(), stds.len());
+                while let Some(entry) = stds_all.next_back() {
+                    assert_eq!(all.next_back(), Some(entry));
+                    assert_eq!(all.next(), stds_all.next());
+                }
+                assert!(all.next().is_none());
+            }
+            ours.values_mut().for_each(|value| value[1] += 1);
+            stds.values_mut().for_each(|value| value[1] += 1);
+            assert!(ours.iter_mut().rev().eq(stds.iter_mut().rev()));
+            if random(4) == 0 {
+                ours.retain(|key, _| key % 3 != 0);
+                stds.retain(|key, _| key % 3 != 0);
+            }
+            assert!(ours.clone().into_iter().eq(stds.clone()));
+            assert!(ours.clone().into_iter().rev().eq(stds.clone().into_iter().rev()));
+        }
+    }
+}
+
 #[test]
 fn trees_of_many_blocks() {
     const MANY: usize = 100_000;
@@ -282,6 +354,86 @@ fn a_cyclic_graph_is_kept_whole_and_collected_whole() {
             }
         }
         panic!("{} bytes are still there", gc::stats().heap_live);
+    });
+}
+
+#[test]
+fn outgrown_storage_is_used_again() {
+    common::alone("outgrown_storage_is_used_again", || {
+        // No cycle frees anything.
+        let _paused = gc::pause_guard();
+        const ROUNDS: usize = 1000;
+        let total = |most: usize, fill: fn()| {
+            let before = gc::stats().allocated_total;
+            (0..ROUNDS).for_each(|_| fill());
+            let each = (gc::stats().allocated_total - before) / ROUNDS;
+            assert!(each < most, "{each} bytes each time");
+        };
+        // 32 + 64 + .. + 2048 bytes are outgrown.
+        total(5000, || {
+            std::hint::black_box(&mut (0..512_u64).fold(gc::Vec::new(), |mut all, n| {
+                all.push(n);
+                all
+            }))
+            .clear()
+        });
+        // Large ones grow where they are: 128 KiB + .. + 512 KiB were as much again.
+        total(1_300_000, || {
+            std::hint::black_box(&mut (0..131_072_u64).fold(gc::Vec::new(), |mut all, n| {
+                all.push(n);
+                all
+            }))
+            .clear()
+        });
+    });
+}
+
+/// What is given back is overwritten here, and so is what is swept: a stale use is seen.
+#[test]
+fn storage_is_given_back_beside_cycles() {
+    const NAME: &str = "storage_is_given_back_beside_cycles";
+    if !common::is_child(NAME) {
+        let output = common::in_child(NAME, |child| {
+            child.env("GREENROUTINE_GC", "check=poison");
+        });
+        return assert!(output.status.success(), "{}", common::text(&output));
+    }
+    common::on_goroutines(|| {
+        let all: Vec<_> = (0..4_usize)
+            .map(|worker| {
+                go(move || {
+                    for round in 0..3 {
+                        let (mut vec, mut deque) = (gc::Vec::new(), gc::VecDeque::new());
+                        let (mut map, mut tree) = (gc::HashMap::new(), gc::BTreeMap::new());
+                        let mut text = gc::String::new();
+                        for n in 0..1000_usize {
+                            let value = Gc::new(n ^ worker);
+                            vec.push(value);
+                            deque.push_front(value);
+                            map.insert(n, value);
+                            tree.insert(n * 7 % 1000, value);
+                            text.push_str("text");
+                            if n % 500 == round {
+                                gc::collect();
+                            }
+                        }
+                        for n in 0..1000 {
+                            let expected = n ^ worker;
+                            assert_eq!(
+                                (*vec[n], *deque[999 - n], *map[&n], *tree[&(n * 7 % 1000)]),
+                                (expected, expected, expected, expected)
+                            );
+                        }
+                        assert!(
+                            text.len() == 4000 && text.as_bytes().chunks(4).all(|chunk| chunk == b"text")
+                        );
+                        (0..1000).for_each(|n| assert!(tree.remove(&n).is_some()));
+                        greenroutine::yield_now();
+                    }
+                })
+            })
+            .collect();
+        all.into_iter().for_each(|handle| handle.join().expect("no panic"));
     });
 }
 

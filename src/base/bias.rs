@@ -96,10 +96,18 @@ impl<T> BiasedLock<T> {
     /// thread does not lock the same lock meanwhile.
     #[inline(always)]
     pub(crate) fn lock(&self, me: Me) -> BiasLocked<'_, T> {
-        if self.owner.load(Ordering::Relaxed) == me && !me.is_null() && self.enter(me) {
-            return BiasLocked { lock: self, word: None };
+        match self.lock_biased(me) {
+            Some(locked) => locked,
+            None => BiasLocked { lock: self, word: Some(self.lock_word(me)) },
         }
-        BiasLocked { lock: self, word: Some(self.lock_word(me)) }
+    }
+
+    /// As [`BiasedLock::lock`], if the lock is biased to the caller: what follows is then compiled for that case alone.
+    #[inline(always)]
+    pub(crate) fn lock_biased(&self, me: Me) -> Option<BiasLocked<'_, T>> {
+        let is_inside = self.owner.load(Ordering::Relaxed) == me && !me.is_null() && self.enter(me);
+        // Not `then_some`: that makes one, and drops it.
+        if is_inside { Some(BiasLocked { lock: self, word: None }) } else { None }
     }
 
     /// The owner's way in; false if the bias was revoked.

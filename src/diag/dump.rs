@@ -30,22 +30,30 @@ struct Group {
     below: Below,
 }
 
-/// What stands below the lines of a group.
+/// What stands below the lines of a group: where goroutines are that are alike.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Below {
-    state: &'static str,
-    site: &'static Location<'static>,
-    frames: Vec<u64>,
+pub(super) struct Below {
+    pub(super) state: &'static str,
+    pub(super) site: &'static Location<'static>,
+    /// Code addresses, the innermost first.
+    pub(super) frames: Vec<u64>,
 }
+
+/// Who asks: the id and the frames of a goroutine.
+type Asker = Option<(u64, Vec<u64>)>;
 
 /// Describes all goroutines of a runtime that have not ended. They go on meanwhile.
 pub(crate) fn dump(core: &Core) -> String {
+    beside_the_caller(|me| write(core, me)).unwrap_or_else(|error| error)
+}
+
+/// Calls `work` with who asks, where there is stack enough to look names up.
+pub(super) fn beside_the_caller<T: Send>(work: impl FnOnce(&Asker) -> T + Send) -> Result<T, String> {
     let own = frames::own();
-    let me = slot::current().map(|slot| slot.task().id.load(Ordering::Relaxed));
-    if me.is_none() {
-        return write(core, None);
+    match slot::current().map(|slot| slot.task().id.load(Ordering::Relaxed)) {
+        None => Ok(work(&None)),
+        Some(me) => on_a_thread(|| work(&Some((me, own)))),
     }
-    on_a_thread(|| write(core, me.map(|me| (me, &*own)))).unwrap_or_else(|error| error)
 }
 
 /// Runs `work` beside the caller, which is a goroutine: looking names up takes more stack than one may have.
@@ -76,33 +84,44 @@ pub(crate) fn backtraces(tasks: &[TaskRef]) -> Vec<Vec<String>> {
     on_a_thread(walk).unwrap_or_else(|_| vec![Vec::new(); tasks.len()])
 }
 
-/// `me`: the caller's id and frames.
-fn write(core: &Core, me: Option<(u64, &[u64])>) -> String {
+/// Calls `each` with every goroutine, its id, and where it is.
+pub(super) fn for_each(
+    core: &Core,
+    me: &Asker,
+    walker: &mut Walker,
+    mut each: impl FnMut(TaskRef, u64, Below),
+) {
     let workers = core.all_workers();
     let runs = |task: TaskRef| {
         let here = |worker: &&Arc<WorkerShared>| std::ptr::eq(worker.running.get(), task);
         workers.iter().find(here).map(|worker| worker.tid.load(Ordering::Relaxed))
     };
-    let mut walker = Walker::new();
-    let mut groups: Vec<Group> = Vec::new();
-    let mut by_below: HashMap<Below, usize> = HashMap::new();
-    let mut count = 0_usize;
     core.for_each_goroutine(|task| {
-        count += 1;
         let id = task.id.load(Ordering::Relaxed);
         let tid = runs(task);
         let state = state(task, tid.is_some());
         let frames = match (me, tid) {
-            (Some((me, own)), _) if me == id => own.to_vec(),
+            (Some((me, own)), _) if *me == id => own.clone(),
             (_, Some(tid)) if state == RUNNING => walker.walk_running(task, tid),
             _ => walker.walk(task),
         };
-        let below = Below { state, site: task.site.get(), frames };
+        each(task, id, Below { state, site: task.site.get(), frames });
+    });
+}
+
+fn write(core: &Core, me: &Asker) -> String {
+    let mut walker = Walker::new();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_below: HashMap<Below, usize> = HashMap::new();
+    let mut count = 0_usize;
+    for_each(core, me, &mut walker, |task, id, below| {
+        count += 1;
+        let line = line(core, task, id, below.state);
         let at = *by_below.entry(below).or_insert_with_key(|below| {
             groups.push(Group { lines: Vec::new(), below: below.clone() });
             groups.len() - 1
         });
-        groups[at].lines.push((id, line(core, task, id, state)));
+        groups[at].lines.push((id, line));
     });
     for group in &mut groups {
         group.lines.sort_unstable_by_key(|(id, _)| *id);

@@ -8,12 +8,16 @@ mod frames;
 #[path = "frames_off.rs"]
 mod frames;
 mod metrics;
+#[cfg(feature = "pprof")]
+mod profile;
 mod prometheus;
 pub(crate) mod trace;
 
 #[cfg(feature = "gc")]
 pub(crate) use dump::backtraces;
 pub(crate) use dump::dump;
+#[cfg(feature = "pprof")]
+pub(crate) use profile::write_pprof;
 
 pub use distribution::Distribution;
 pub use metrics::{Metrics, WorkerMetrics};

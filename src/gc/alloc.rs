@@ -13,11 +13,27 @@ const fn may_refer<T>() -> bool {
     align_of::<T>() >= 8 && size_of::<T>() >= 8
 }
 
-/// Whether a type is one of the numbers that are as wide as a pointer.
+/// A place of a collection that may hold a value. Not a `MaybeUninit` as it is, of which nothing is known: what others write into one of a number may be a pointer.
+#[repr(transparent)]
+pub(super) struct Place<T>(pub(super) MaybeUninit<T>);
+
+impl<T> Place<T> {
+    pub(super) const fn zeroed() -> Self {
+        Self(MaybeUninit::zeroed())
+    }
+}
+
+/// Whether a type is one of the numbers that are as wide as a pointer, or a place for one.
 #[inline(always)]
 fn is_number<T: 'static>() -> bool {
     let this = TypeId::of::<T>();
-    this == TypeId::of::<u64>() || this == TypeId::of::<i64>() || this == TypeId::of::<f64>()
+    let is = |that| this == that;
+    is(TypeId::of::<u64>())
+        || is(TypeId::of::<i64>())
+        || is(TypeId::of::<f64>())
+        || is(TypeId::of::<Place<u64>>())
+        || is(TypeId::of::<Place<i64>>())
+        || is(TypeId::of::<Place<f64>>())
 }
 
 /// Whether memory for values of a type is read by the marker.
@@ -73,6 +89,29 @@ pub(super) fn raw(layout: Layout, scan: bool) -> NonNull<u8> {
         Ok(object) => object,
         Err(refusal) => again(layout, scan, refusal),
     }
+}
+
+/// Gives memory of [`raw`] back without waiting for the sweep.
+///
+/// # Safety
+///
+/// - It is of that layout and `scan`, and nobody reads or writes it any more.
+#[inline]
+pub(super) unsafe fn give_back(memory: NonNull<u8>, layout: Layout, scan: bool) {
+    let shape = Shape { bytes: layout.size(), align: layout.align(), scan };
+    // SAFETY: passed on.
+    unsafe { collected::give_back(memory, shape) };
+}
+
+/// Makes memory of [`raw`] larger where it is; what is new may hold anything. False if it has to move.
+///
+/// # Safety
+///
+/// - It is of that layout and `scan`, and the caller's alone. `bytes` are more.
+pub(super) unsafe fn grow(memory: NonNull<u8>, layout: Layout, bytes: usize, scan: bool) -> bool {
+    let shape = Shape { bytes: layout.size(), align: layout.align(), scan };
+    // SAFETY: passed on.
+    unsafe { collected::grow(memory, shape, bytes, collector::after_slow_path) }
 }
 
 #[cold]

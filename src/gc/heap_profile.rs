@@ -36,7 +36,7 @@ use std::io::{self, Write};
 use crate::frames;
 use crate::go;
 use crate::heap::sample::{self, Frames, Sampled, Site};
-use crate::pprof::Profile;
+use crate::pprof::{Label, Profile};
 use crate::routine::slot;
 use crate::sys::{clock, thread};
 
@@ -92,7 +92,12 @@ pub fn write_pprof(writer: impl Write) -> io::Result<()> {
             let all = estimate(&sampled, site, site.allocated);
             let in_use = estimate(&sampled, site, site.in_use);
             let values = [all.0, all.1, in_use.0, in_use.1];
-            profile.sample(&site.frames, &values, &[("bytes", site.bytes as u64)], frames::names);
+            profile.sample(
+                &site.frames,
+                &values,
+                &[("bytes", Label::Bytes(site.bytes as u64))],
+                frames::names,
+            );
         }
         profile.write(&mut text)
     })?;

@@ -37,6 +37,11 @@
 //! A second copy of this crate in the same process has a heap of its own that this one does not see; and where the program's allocator is not this crate's,
 //! [`Gc::new`] panics and says so.
 //!
+//! # serde
+//!
+//! With the feature `serde` the collections are read and written as std's of the same name, and a [`Gc<T>`], `Gc<str>` or `Gc<[T]>` as what it points to. What two pointers share is written twice
+//! and read as two objects, as with `Rc`; what leads to itself has no end, and overflows the stack.
+//!
 //! # Environment
 //!
 //! | variable | meaning |
@@ -75,6 +80,8 @@ mod reap;
 pub mod roots;
 mod scan;
 mod search;
+#[cfg(feature = "serde")]
+mod serial;
 mod slot;
 mod stats;
 mod throttle;

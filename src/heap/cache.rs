@@ -71,6 +71,29 @@ impl Cache {
         NonNull::new(address as *mut u8)
     }
 
+    /// Takes an object back that its owner has done with, if it is of the word at hand: it is the next one's that is wanted. False if it is left to the sweep.
+    ///
+    /// Not while marking runs, when the marker may just be coming to it: what is free and marked would be neither. Marking begins with a stop, so not in here. Nor while the heap is sampled, when `left` would not know of it.
+    pub(super) fn take_back(&self, bin: usize, object: usize) -> bool {
+        critical::run(|| {
+            let line = &self.lines[bin % BINS_ROOM];
+            let offset = object.wrapping_sub(line.base.get());
+            let is_at_hand = line.span.get().is_some() && offset < 64 * line.size.get();
+            if !is_at_hand || central::is_marking() || sample::is_on_in(sample::epoch()) {
+                return false;
+            }
+            let slot = class::index(bin / 2, offset);
+            central::poison_if_wanted(object, line.size.get());
+            debug_assert_eq!(
+                (line.bits.get() | line.rest.get()) >> slot & 1,
+                0,
+                "an object is given back once"
+            );
+            line.bits.set(line.bits.get() | 1 << slot);
+            true
+        })
+    }
+
     /// Fetches free slots: of the span at hand, of another that has some, or of a fresh one. Returns their bytes, and whether the next one is to be sampled.
     #[cold]
     pub(super) fn refill(&self, bin: usize) -> Result<(usize, bool), Exhausted> {

@@ -10,7 +10,7 @@
 //! **The sweep is lazy.** A cycle ends with marks in the spans' `side` bits. [`Lists::begin_sweep`], with the world stopped, makes every span unswept by counting up one number. Then whoever
 //! needs a span sweeps a few until one fits, and the collector's thread sweeps the rest. A span's free slots become all that is not marked, and its marks go.
 
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::arena::Kind;
@@ -178,6 +178,28 @@ pub(super) fn begin_log() -> u32 {
     lists.marking
 }
 
+/// Frees a large object that its owner has done with, unless marking runs: what is free and marked would be neither. The lock keeps marking from beginning.
+pub(super) fn take_back_large(object: NonNull<u8>) {
+    let lists = LISTS.lock();
+    if is_marking() {
+        return;
+    }
+    let span = large::span_of(object.as_ptr());
+    span.side_word(0).store(0, Ordering::Relaxed);
+    // Else the sweep is still to come, and finds it dead.
+    if span.swept() == lists.sweep {
+        sample::sweep(span);
+        poison_if_wanted(span.start(), span.bytes());
+        large::release(span);
+    }
+}
+
+/// Makes a large object larger where it is. False if it has to move, and while marking runs: the marker may have seen how large it was.
+pub(super) fn grow_large(object: NonNull<u8>, bytes: usize) -> bool {
+    let _lists = LISTS.lock();
+    !is_marking() && large::resize(object.as_ptr(), bytes)
+}
+
 /// Sweeps up to `spans` spans. Returns whether there are more. Allocation comes first: it would wait for most of the sweep (37 ms in `bench gcbig`) if this were called in a loop and did not give way.
 pub(crate) fn sweep_some(spans: usize) -> bool {
     let mut lists = LISTS.lock();
@@ -259,7 +281,8 @@ impl Lists {
                     self.rest[index].0 += 1;
                     continue;
                 };
-                self.rest[index].0 = granule + span.granules().max(1);
+                // The span need not begin here: a large object that was made or has grown since may lie across. (Counted from here, what comes after it was passed over, and kept its marks for the next cycle.)
+                self.rest[index].0 = span.granule() + span.granules().max(1);
                 if span.swept() == self.sweep {
                     continue;
                 }
@@ -288,9 +311,7 @@ fn sweep_span(kind: Kind, span: &'static Span, swept: &mut Swept) -> Option<usiz
         } else {
             swept.freed += 1;
             swept.spans += 1;
-            if POISONS.load(Ordering::Relaxed) {
-                poison(span.start(), span.bytes());
-            }
+            poison_if_wanted(span.start(), span.bytes());
             large::release(span);
         }
         return None;
@@ -326,8 +347,17 @@ fn poison_dead(span: &'static Span, class: usize) {
     }
 }
 
+/// Overwrites an object that is freed, if that was asked for.
+#[inline(always)]
+pub(super) fn poison_if_wanted(start: usize, bytes: usize) {
+    if POISONS.load(Ordering::Relaxed) {
+        poison(start, bytes);
+    }
+}
+
+#[cold]
 fn poison(start: usize, bytes: usize) {
-    // SAFETY: an object of the heap that nobody can reach: this is the sweep.
+    // SAFETY: an object of the heap that nobody can reach, or uses any more: this is the sweep, or its owner has given it back.
     unsafe { (start as *mut u8).write_bytes(POISON, bytes) };
 }
 

@@ -100,6 +100,45 @@ fn pop(bin: usize) -> Option<NonNull<u8>> {
     local::owner().collected.alloc(bin)
 }
 
+/// Takes an object back before the next sweep would find it, where that is easy: a small one that was just allocated, a large one. Storage that has been outgrown is both, mostly, and is used again while it is in the
+/// processor's cache. What else there is to it, such as weak pointers, is for [`alloc`]'s other callers: this is for storage, which has nothing.
+///
+/// # Safety
+///
+/// - `object` is of [`alloc`], with that shape, and nobody reads or writes it any more. A stale word that points to it does no harm: it keeps whoever comes next alive.
+#[inline]
+pub(crate) unsafe fn give_back(object: NonNull<u8>, shape: Shape) {
+    match class::of(shape.bytes.max(1), shape.align) {
+        Some(class) => push(class * 2 + usize::from(!shape.scan), object.as_ptr() as usize),
+        None if local::is_aside() => {}
+        None => central::take_back_large(object),
+    }
+}
+
+/// A slot for the thread's cache.
+#[inline(never)]
+fn push(bin: usize, object: usize) {
+    local::owner().collected.take_back(bin, object);
+}
+
+/// Makes an object larger where it is. False if it has to move. What is new may hold anything; if it is scanned, the caller zeroes it.
+///
+/// `slow`: as for [`alloc_one`].
+///
+/// # Safety
+///
+/// - `object` is of [`alloc`], with the shape `from`, and the caller's alone. `bytes` are more.
+pub(crate) unsafe fn grow(object: NonNull<u8>, from: Shape, bytes: usize, slow: fn(usize)) -> bool {
+    let is_large = class::of(from.bytes.max(1), from.align).is_none();
+    if !is_large || local::is_aside() || !central::grow_large(object, bytes) {
+        return false;
+    }
+    let more = bytes - from.bytes;
+    central::count_handed_out(more);
+    slow(more);
+    true
+}
+
 /// Zeroes bytes of a slot. The rest of a slot is a word or two, for which a call of `memset` costs more than all else.
 #[inline(always)]
 fn zero(slot: NonNull<u8>, from: usize, to: usize) {

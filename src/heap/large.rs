@@ -77,7 +77,7 @@ fn zero(span: &'static Span, from: usize, to: usize) {
 }
 
 /// The span of a large block.
-fn span_of(block: *mut u8) -> &'static Span {
+pub(super) fn span_of(block: *mut u8) -> &'static Span {
     let address = block as usize;
     let Some(granule) = arena::granule_of(address)
         .filter(|granule| arena::committed(arena::kind_of(*granule)).contains(granule))

@@ -276,6 +276,74 @@ fn hot_is_all_that_may_be_marked_and_no_garbage() {
 }
 
 #[test]
+fn what_is_given_back_is_handed_out_next() {
+    let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    sweep();
+    let cache = Cache::new();
+    for bin in [0, 20, 64, 89] {
+        let objects: Vec<_> = (0..5).map(|_| collected(&cache, bin)).collect();
+        assert!(cache.take_back(bin, objects[3]) && cache.take_back(bin, objects[1]));
+        // The lowest first.
+        assert_eq!([collected(&cache, bin), collected(&cache, bin)], [objects[1], objects[3]]);
+        assert!(!cache.take_back(bin, objects[0] + (1 << 30)), "of no word that is at hand");
+        // While marking runs all is left to the sweep.
+        central::set_marking(true);
+        assert!(!cache.take_back(bin, objects[2]));
+        central::set_marking(false);
+        assert!(cache.take_back(bin, objects[2]));
+        // What is given back is no object for the sweep, and what is not is one.
+        cache.empty();
+        assert!(lookup::object(objects[2]).is_some_and(|object| object.is_free()));
+        assert_eq!(sweep().freed, 4);
+        assert!(!cache.take_back(bin, objects[0]), "the cache knows no word");
+    }
+    let kind = Kind::CollectedNoscan;
+    let made = |granules: usize| central::take_large(kind, granules * GRANULE, 8, false).unwrap();
+    let large = made(2);
+    let at = NonNull::new(large.start() as *mut u8).unwrap();
+    assert!(
+        central::grow_large(at, 3 * GRANULE) && lookup::object(at.as_ptr() as usize + 2 * GRANULE).is_some()
+    );
+    central::set_marking(true);
+    assert!(!central::grow_large(at, 4 * GRANULE));
+    central::take_back_large(at);
+    assert!(lookup::object(at.as_ptr() as usize).is_some());
+    central::set_marking(false);
+    central::take_back_large(at);
+    assert!(lookup::object(at.as_ptr() as usize).is_none());
+    assert_eq!(made(2).start(), at.as_ptr() as usize);
+    assert_eq!(sweep().freed, 1);
+}
+
+/// The sweep stands where a run is free, and an object is made across that place: what comes after it is swept all the same.
+#[test]
+fn the_sweep_passes_nothing_over() {
+    let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    sweep();
+    let kind = Kind::CollectedNoscan;
+    let make = |granules: usize| central::take_large(kind, granules * GRANULE, 8, false).unwrap().start();
+    let objects: Vec<usize> = (0..8).map(|_| make(2)).collect();
+    assert!(objects.windows(2).all(|two| two[1] == two[0] + 2 * GRANULE), "one after the other");
+    let mark_all_but = |dead: &[usize]| {
+        let alive = (0..objects.len()).filter(|index| !dead.contains(index));
+        alive.for_each(|index| assert!(lookup::object(objects[index]).unwrap().mark()));
+    };
+    mark_all_but(&[3]);
+    sweep();
+    // Not the third, which is gone.
+    mark_all_but(&[1, 2, 3, 4]);
+    frozen::freeze().end_marking();
+    while lookup::object(objects[2]).is_some() {
+        assert!(central::sweep_some(1));
+    }
+    assert_eq!(make(6), objects[1], "first fit: where the three were");
+    central::finish_sweep();
+    assert!(lookup::object(objects[4]).is_none(), "it was dead");
+    assert!((5..8).all(|index| lookup::object(objects[index]).is_some_and(|object| !object.is_marked())));
+    sweep();
+}
+
+#[test]
 fn a_zeroed_run_that_was_used_is_zero() {
     let _alone = COLLECTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     // In a part of the arena that no other test uses.

@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+#[cfg(feature = "pprof")]
+use std::io::Write;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -98,6 +100,16 @@ impl Runtime {
     /// goroutine that does not restart by itself then ends with `EINTR`, as std's callers expect of any.
     pub fn dump(&self) -> String {
         crate::diag::dump(&self.core)
+    }
+
+    /// As [`dump_pprof`], of this runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump_pprof`].
+    #[cfg(feature = "pprof")]
+    pub fn dump_pprof(&self, writer: impl Write) -> io::Result<()> {
+        crate::diag::write_pprof(&self.core, writer)
     }
 
     /// Cancels the goroutines that are left and waits at most `timeout` for them. True if all ended in time; if not, those that are left
@@ -297,6 +309,36 @@ pub fn states() -> BTreeMap<&'static str, usize> {
 /// If the global runtime cannot start.
 pub fn dump() -> String {
     crate::diag::dump(&ambient())
+}
+
+/// The goroutines of the calling goroutine's runtime, or of the global one, as a profile for `go tool pprof` and its like: Go's `goroutine` profile. What [`dump`] says, but as gzipped `profile.proto`.
+///
+/// A sample stands for all goroutines that are at the same place in the code, in the same state, under the same name, spawned at the same place; its value `goroutine` is how many they are, its labels are
+/// `state`, `spawned at` and `name`. Goroutines without frames (not started, or about to run) stand under their state. With the feature `backtrace` off, all do.
+///
+/// # Blocking
+///
+/// As [`dump`]: it looks up names, which takes a second for a large program, and asks the threads that run goroutines where they are by a signal.
+///
+/// # Errors
+///
+/// Those of the writer; and if there is no thread for it.
+///
+/// # Panics
+///
+/// If the global runtime cannot start.
+///
+/// # Examples
+///
+/// ```
+/// let mut profile = Vec::new();
+/// greenroutine::run(|| greenroutine::runtime::dump_pprof(&mut profile))?; // Or a file: then `go tool pprof -http=: goroutines.pb.gz`
+/// assert!(profile.starts_with(&[0x1f, 0x8b]), "gzip");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[cfg(feature = "pprof")]
+pub fn dump_pprof(writer: impl Write) -> io::Result<()> {
+    crate::diag::write_pprof(&ambient(), writer)
 }
 
 /// How many goroutines of the calling goroutine's runtime, or of the global one, have not ended.

@@ -2,6 +2,7 @@
 //! its own cell.
 
 use std::io;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,7 @@ use super::config::Config;
 use super::core::Core;
 use super::{thread, worker};
 use crate::arch;
+use crate::base::bias::Me;
 use crate::base::rng::Rng;
 use crate::base::tell;
 use crate::routine::{TaskRef, slot};
@@ -101,12 +103,15 @@ pub(crate) fn place() -> usize {
     }
 }
 
-/// A small number that tells apart those that run at the same time: a worker's index, or about where a plain thread has its stack.
+/// A small number that tells apart those that run at the same time: a worker's index, or about where a plain thread has its stack. And the caller's name as a holder of locks ([`worker::me`]).
 #[inline(always)]
-pub(crate) fn place_index() -> usize {
+pub(crate) fn index_and_name() -> (usize, Me) {
     match slot::current() {
-        // SAFETY: we run on the slot, and the reference ends here.
-        Some(slot) => unsafe { worker::of_slot(slot) }.shared.index,
-        None => arch::stack_pointer() >> 20,
+        Some(slot) => {
+            // SAFETY: we run on the slot, and the reference ends here.
+            let shared = &unsafe { worker::of_slot(slot) }.shared;
+            (shared.index, Arc::as_ptr(shared).cast_mut().cast())
+        }
+        None => (arch::stack_pointer() >> 20, ptr::null_mut()),
     }
 }

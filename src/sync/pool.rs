@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 
 use crossbeam_utils::CachePadded;
 
-use crate::base::bias::{BiasLocked, BiasedLock};
+use crate::base::bias::{BiasLocked, BiasedLock, Me};
 use crate::base::lock::{Lock, Rank};
 use crate::sched;
 
@@ -102,36 +102,42 @@ impl<T: Send + 'static> Pool<T> {
     /// A value: one that was put, or a new one.
     #[inline]
     pub fn get(&self) -> T {
-        self.inner.part().take().unwrap_or_else(|| self.inner.get_slow())
+        let (part, me) = self.inner.part();
+        part.take_biased(me).unwrap_or_else(|| self.inner.get_slow(part, me))
     }
 
     /// Gives a value to the pool.
     #[inline]
     pub fn put(&self, value: T) {
-        self.inner.part().put(value);
+        let (part, me) = self.inner.part();
+        if let Err(value) = part.put_biased(value, me) {
+            part.put(value, me);
+        }
     }
 }
 
 impl<T> Inner<T> {
-    /// The part of whoever calls.
+    /// The part of whoever calls, and the caller's name.
     #[inline]
-    fn part(&self) -> &Part<T> {
-        &self.parts[sched::ambient::place_index() & (self.parts.len() - 1)]
+    fn part(&self) -> (&Part<T>, Me) {
+        let (index, me) = sched::ambient::index_and_name();
+        (&self.parts[index & (self.parts.len() - 1)], me)
     }
 
     #[cold]
     #[inline(never)]
-    fn get_slow(&self) -> T {
-        let stolen = self.parts.iter().filter(|part| part.count.load(Ordering::Relaxed) > 0);
-        stolen.map(|part| part.take()).find_map(|value| value).unwrap_or_else(|| (self.make)())
+    fn get_slow(&self, own: &Part<T>, me: Me) -> T {
+        let stolen = || self.parts.iter().filter(|part| part.count.load(Ordering::Relaxed) > 0);
+        let value = own.take(me).or_else(|| stolen().find_map(|part| part.take(me)));
+        value.unwrap_or_else(|| (self.make)())
     }
 }
 
 impl<T> Part<T> {
     /// The values, and what a collection has left to drop: after the lock.
     #[inline]
-    fn lock(&self) -> (BiasLocked<'_, Values<T>>, [Vec<T>; 2]) {
-        let mut values = self.values.lock(sched::worker::me());
+    fn lock(&self, me: Me) -> (BiasLocked<'_, Values<T>>, [Vec<T>; 2]) {
+        let mut values = self.values.lock(me);
         let collections = COLLECTIONS.load(Ordering::Relaxed);
         let gone = if values.collections == collections {
             [Vec::new(), Vec::new()]
@@ -141,21 +147,53 @@ impl<T> Part<T> {
         (values, gone)
     }
 
+    /// The commonest case: the lock is biased to the caller, nothing was collected, and there is a value.
     #[inline]
-    fn take(&self) -> Option<T> {
-        let (mut values, gone) = self.lock();
-        let value = values.fresh.pop().or_else(|| values.victims.pop());
+    fn take_biased(&self, me: Me) -> Option<T> {
+        let mut values = self.values.lock_biased(me)?;
+        if values.collections != COLLECTIONS.load(Ordering::Relaxed) {
+            return None;
+        }
+        let value = values.fresh.pop()?;
+        self.count_values(&values);
+        Some(value)
+    }
+
+    /// As [`Part::take_biased`], if there is room for the value; gives it back otherwise.
+    #[inline]
+    fn put_biased(&self, value: T, me: Me) -> Result<(), T> {
+        let Some(mut values) = self.values.lock_biased(me) else { return Err(value) };
+        if values.collections != COLLECTIONS.load(Ordering::Relaxed)
+            || values.fresh.len() == values.fresh.capacity()
+        {
+            return Err(value);
+        }
+        values.fresh.push(value);
+        self.count_values(&values);
+        Ok(())
+    }
+
+    /// Under the lock, after a change.
+    #[inline]
+    fn count_values(&self, values: &Values<T>) {
         self.count.store(values.fresh.len() + values.victims.len(), Ordering::Relaxed);
+    }
+
+    fn take(&self, me: Me) -> Option<T> {
+        let (mut values, gone) = self.lock(me);
+        let value = values.fresh.pop().or_else(|| values.victims.pop());
+        self.count_values(&values);
         drop(values);
         drop(gone);
         value
     }
 
-    #[inline]
-    fn put(&self, value: T) {
-        let (mut values, gone) = self.lock();
+    #[cold]
+    #[inline(never)]
+    fn put(&self, value: T, me: Me) {
+        let (mut values, gone) = self.lock(me);
         values.fresh.push(value);
-        self.count.store(values.fresh.len() + values.victims.len(), Ordering::Relaxed);
+        self.count_values(&values);
         drop(values);
         drop(gone);
     }
@@ -179,8 +217,8 @@ impl<T> Values<T> {
 impl<T: Send> CatchUp for Inner<T> {
     fn catch_up(&self) {
         for part in self.parts.iter().filter(|part| part.count.load(Ordering::Relaxed) > 0) {
-            let (values, gone) = part.lock();
-            part.count.store(values.fresh.len() + values.victims.len(), Ordering::Relaxed);
+            let (values, gone) = part.lock(sched::worker::me());
+            part.count_values(&values);
             drop(values);
             drop(gone);
         }

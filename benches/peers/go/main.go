@@ -330,6 +330,20 @@ func mutexyield() {
 	report("mutexyield4", per(onOneMutex(goroutines, count, runtime.Gosched), goroutines*count), "ns/lock")
 }
 
+// One goroutine that puts a value into a pool and takes it out, per pair: Go's BenchmarkPool. For benches/pool.rs.
+func pool() {
+	const count = 20_000_000
+	var values sync.Pool
+	start := time.Now()
+	for i := 0; i < count; i++ {
+		values.Put(1)
+		if values.Get() == nil {
+			runtime.Gosched()
+		}
+	}
+	report("pool", per(time.Since(start), count), "ns/pair")
+}
+
 // The time that goroutines take to add one, count times each, and do inside while they hold the mutex.
 func onOneMutex(goroutines, count int, inside func()) time.Duration {
 	var mutex sync.Mutex
@@ -506,7 +520,7 @@ func main() {
 		run  func()
 	}{{"yield", yields}, {"spawnjoin", spawnjoin}, {"spawnbatch", spawnbatch}, {"skynet", func() { skynet("skynet1M") }},
 		{"skynetchan", func() { skynet("skynetchan1M") }}, {"pingpong", pingpong}, {"stream", stream}, {"mpmc", mpmc},
-		{"ring", ring}, {"sieve", sieve}, {"select", selects}, {"mutex", mutex}, {"mutexyield", mutexyield},
+		{"ring", ring}, {"sieve", sieve}, {"select", selects}, {"mutex", mutex}, {"mutexyield", mutexyield}, {"pool", pool},
 		{"timers", timers}, {"echo", func() { echo("echo64", 64, 300); echo("echo16k", 16<<10, 100) }}, {"http", httpServer},
 		{"parked", parked}, {"recurse", recurse}, {"fairness", fairness}}
 	for _, workload := range workloads {

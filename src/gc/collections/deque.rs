@@ -5,14 +5,15 @@
 //!                  head        tail
 //! ```
 //!
-//! When one side is full the elements move to the middle, of a room twice as large if they fill more than half of this one: so each push moves a constant number of elements on average. Room that is not in use
-//! is zeroed, so that what was taken out is not kept alive.
+//! When one side is full the elements move to where three quarters of the free room are on that side, in a room twice as large if they fill more than half of this one: so each push moves a constant number of
+//! elements on average, and a queue that is pushed to at one side mostly has its room there. Room that is not in use is zeroed where the marker reads it, so that what was taken out is not kept alive.
 
 use std::fmt;
-use std::mem::MaybeUninit;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr;
 
 use super::vec::Vec;
+use crate::gc::alloc::{self, Place};
 
 /// [`std::collections::VecDeque`] with collected storage and without destructor. Its elements are always one slice, to which it dereferences.
 ///
@@ -28,44 +29,48 @@ use super::vec::Vec;
 /// ```
 pub struct VecDeque<T: 'static> {
     /// Those from `head` to `tail` are written.
-    room: Vec<MaybeUninit<T>>,
+    room: Vec<Place<T>>,
     head: usize,
     tail: usize,
 }
 
+/// Places of a room, at least.
+const LEAST: usize = 8;
+
 impl<T: 'static> VecDeque<T> {
     /// Empty, without storage.
     pub const fn new() -> Self {
-        const { crate::gc::alloc::assert_no_destructor::<T>() };
+        const { alloc::assert_no_destructor::<T>() };
         Self { room: Vec::new(), head: 0, tail: 0 }
     }
 
     /// Empty, with room for `capacity` elements at the back.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut deque = Self::new();
-        deque.room = (0..capacity).map(|_| MaybeUninit::zeroed()).collect();
-        deque
+        Self { room: room(capacity), ..Self::new() }
     }
 
     /// Appends an element.
+    #[inline]
     pub fn push_back(&mut self, value: T) {
-        if self.tail == self.room.len() {
-            self.make_room();
+        if self.tail >= self.room.len() {
+            self.make_room(1);
         }
-        self.room[self.tail].write(value);
+        self.room[self.tail].0.write(value);
         self.tail += 1;
     }
 
     /// Puts an element before the first.
+    #[inline]
     pub fn push_front(&mut self, value: T) {
         if self.head == 0 {
-            self.make_room();
+            self.make_room(3);
         }
         self.head -= 1;
-        self.room[self.head].write(value);
+        self.room[self.head].0.write(value);
     }
 
     /// Takes the last element.
+    #[inline]
     pub fn pop_back(&mut self) -> Option<T> {
         (self.head < self.tail).then(|| {
             self.tail -= 1;
@@ -74,6 +79,7 @@ impl<T: 'static> VecDeque<T> {
     }
 
     /// Takes the first element.
+    #[inline]
     pub fn pop_front(&mut self) -> Option<T> {
         (self.head < self.tail).then(|| {
             self.head += 1;
@@ -82,29 +88,54 @@ impl<T: 'static> VecDeque<T> {
     }
 
     /// Takes what is in a place, which `head` and `tail` do not count any more.
+    #[inline]
     fn take(&mut self, at: usize) -> T {
-        let value = std::mem::replace(&mut self.room[at], MaybeUninit::zeroed());
-        // SAFETY: callers have just moved `head` or `tail` over this place, so it was written; and it is given out once, since it is zeroed now.
-        unsafe { value.assume_init() }
+        let place = &mut self.room[at];
+        // SAFETY: callers have just moved `head` or `tail` over this place, so it was written; and they do not move back over it without writing it, so it is given out once.
+        let value = unsafe { place.0.assume_init_read() };
+        if alloc::is_scanned::<T>() {
+            *place = Place::zeroed();
+        }
+        value
     }
 
+    /// Zeroes places that hold nothing any more.
+    fn wipe(&mut self, places: Range<usize>) {
+        if alloc::is_scanned::<T>() {
+            self.room[places].fill_with(Place::zeroed);
+        }
+    }
+
+    /// Moves the elements to where `quarters` of the free room are before them.
     #[cold]
-    fn make_room(&mut self) {
+    #[inline(never)]
+    fn make_room(&mut self, quarters: usize) {
         let (len, old) = (self.tail - self.head, self.room.len());
-        let size = if len * 2 < old { old } else { (old * 2).max(8) };
-        let head = (size - len) / 2;
-        let mut room = Vec::with_capacity(size);
-        room.extend((0..head).map(|_| MaybeUninit::zeroed()));
-        room.extend(self.room.drain(self.head..self.tail));
-        room.extend((head + len..size).map(|_| MaybeUninit::zeroed()));
-        (self.room, self.head, self.tail) = (room, head, head + len);
+        let size = if len * 2 < old && old >= LEAST { old } else { (old * 2).max(LEAST) };
+        // At least four places are free, so there is one on each side.
+        let head = (size - len) * quarters / 4;
+        let (from, to) = (self.head..self.tail, head..head + len);
+        let source = self.room.as_mut_ptr().wrapping_add(from.start);
+        if size == old {
+            let target = self.room.as_mut_ptr().wrapping_add(to.start);
+            // SAFETY: both are `len` places of the room; what is copied is not used where it was any more.
+            unsafe { source.copy_to(target, len) };
+            // What is left of the old place.
+            self.wipe(from.start..from.end.min(to.start).max(from.start));
+            self.wipe(from.start.max(to.end).min(from.end)..from.end);
+        } else {
+            let mut room = room(size);
+            let target = room.as_mut_ptr().wrapping_add(to.start);
+            // SAFETY: `len` places of the old room, and as many of the new one.
+            unsafe { source.copy_to_nonoverlapping(target, len) };
+            std::mem::replace(&mut self.room, room).give_back();
+        }
+        (self.head, self.tail) = (to.start, to.end);
     }
 
     /// Removes all elements; the storage stays.
     pub fn clear(&mut self) {
-        for place in &mut self.room[self.head..self.tail] {
-            *place = MaybeUninit::zeroed();
-        }
+        self.wipe(self.head..self.tail);
         (self.head, self.tail) = (self.room.len() / 2, self.room.len() / 2);
     }
 
@@ -161,21 +192,29 @@ impl<T: 'static> VecDeque<T> {
     }
 }
 
+/// Places for `size` elements, which read as zero where the marker reads them.
+fn room<T: 'static>(size: usize) -> Vec<Place<T>> {
+    let mut room = Vec::with_capacity(size);
+    // SAFETY: there is room for as many, and places need not be written.
+    unsafe { room.set_len(size) };
+    room
+}
+
 impl<T> Deref for VecDeque<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        let written = &self.room[self.head..self.tail];
-        // SAFETY: these are written.
-        unsafe { written.assume_init_ref() }
+        let written = ptr::from_ref(&self.room[self.head..self.tail]) as *const [T];
+        // SAFETY: these are written, and a place is laid out as what is in it.
+        unsafe { &*written }
     }
 }
 
 impl<T> DerefMut for VecDeque<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        let written = &mut self.room[self.head..self.tail];
-        // SAFETY: these are written.
-        unsafe { written.assume_init_mut() }
+        let written = ptr::from_mut(&mut self.room[self.head..self.tail]) as *mut [T];
+        // SAFETY: as above, and the room is borrowed exclusively.
+        unsafe { &mut *written }
     }
 }
 

@@ -14,9 +14,9 @@ use hashbrown::hash_map as table;
 use super::storage::Collected;
 
 /// An occupied or vacant place of a [`HashMap`]: hashbrown's.
-pub type Entry<'a, K, V, S = RandomState> = table::Entry<'a, K, V, S, Collected<(K, V)>>;
+pub type Entry<'a, K, V, S = RandomState> = table::Entry<'a, K, V, S, Collected<K, V>>;
 
-type Inner<K, V, S> = hashbrown::HashMap<K, V, S, Collected<(K, V)>>;
+type Inner<K, V, S> = hashbrown::HashMap<K, V, S, Collected<K, V>>;
 
 /// [`std::collections::HashMap`] with collected storage and without destructor. The table is hashbrown's, as is std's.
 ///
@@ -106,7 +106,7 @@ impl<K, V, S> HashMap<K, V, S> {
     }
 
     /// Takes all entries out.
-    pub fn drain(&mut self) -> table::Drain<'_, K, V, Collected<(K, V)>> {
+    pub fn drain(&mut self) -> table::Drain<'_, K, V, Collected<K, V>> {
         self.inner.drain()
     }
 
@@ -247,7 +247,7 @@ impl<K: Eq + Hash, V, const N: usize> From<[(K, V); N]> for HashMap<K, V> {
 
 impl<K, V, S> IntoIterator for HashMap<K, V, S> {
     type Item = (K, V);
-    type IntoIter = table::IntoIter<K, V, Collected<(K, V)>>;
+    type IntoIter = table::IntoIter<K, V, Collected<K, V>>;
 
     fn into_iter(self) -> Self::IntoIter {
         ManuallyDrop::into_inner(self.inner).into_iter()

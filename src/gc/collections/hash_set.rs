@@ -42,6 +42,11 @@ impl<T, S> HashSet<T, S> {
         Self { map: HashMap::with_hasher(hasher) }
     }
 
+    /// Empty, with room for `capacity` elements and a hasher.
+    pub fn with_capacity_and_hasher(capacity: usize, hasher: S) -> Self {
+        Self { map: HashMap::with_capacity_and_hasher(capacity, hasher) }
+    }
+
     /// How many elements there are.
     pub fn len(&self) -> usize {
         self.map.len()

@@ -70,13 +70,19 @@ impl String {
     }
 
     /// Appends text.
+    #[inline]
     pub fn push_str(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
     /// Appends a character.
+    #[inline]
     pub fn push(&mut self, character: char) {
-        self.push_str(character.encode_utf8(&mut [0; 4]));
+        if character.is_ascii() {
+            self.bytes.push(character as u8);
+        } else {
+            self.push_str(character.encode_utf8(&mut [0; 4]));
+        }
     }
 
     /// Takes the last character.

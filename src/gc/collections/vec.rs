@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut, RangeBounds};
 
 use allocator_api2::vec;
@@ -79,7 +79,72 @@ impl<T: 'static> Vec<T> {
     /// Appends an element.
     #[inline]
     pub fn push(&mut self, value: T) {
-        self.inner.push(value);
+        if self.inner.len() == self.inner.capacity() {
+            self.make_room(1);
+        }
+        // SAFETY: there is room.
+        unsafe { self.push_within(value) };
+    }
+
+    /// # Safety
+    ///
+    /// - There is room for an element.
+    #[inline(always)]
+    unsafe fn push_within(&mut self, value: T) {
+        let len = self.inner.len();
+        debug_assert!(len < self.inner.capacity(), "the caller has made room");
+        // SAFETY: the place after the last element, inside the storage.
+        let place = unsafe { self.inner.as_mut_ptr().add(len) };
+        // SAFETY: as above.
+        unsafe { place.write(value) };
+        // SAFETY: it is written.
+        unsafe { self.inner.set_len(len + 1) };
+    }
+
+    /// Gives the storage back without waiting for the sweep.
+    pub(super) fn give_back(self) {
+        drop(ManuallyDrop::into_inner(self.inner));
+    }
+
+    /// Says how many elements there are.
+    ///
+    /// # Safety
+    ///
+    /// - There is room for as many, and they are written.
+    #[inline]
+    pub(super) unsafe fn set_len(&mut self, len: usize) {
+        // SAFETY: passed on.
+        unsafe { self.inner.set_len(len) };
+    }
+
+    /// As [`Vec::reserve`]. Never inlined: the vector below is inlined up to the copying of its elements, and then nothing around it is.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, additional: usize) {
+        self.inner.reserve(additional);
+    }
+
+    /// Appends what `values` has, of which there are no more than `count`; there is room for them.
+    ///
+    /// # Safety
+    ///
+    /// - There is room for `count` elements.
+    #[inline(always)]
+    unsafe fn extend_within(&mut self, count: usize, values: impl Iterator<Item = T>) {
+        let len = self.inner.len();
+        debug_assert!(count <= self.inner.capacity() - len, "the caller has made room");
+        // SAFETY: the place after the last element.
+        let places = unsafe { self.inner.as_mut_ptr().add(len) }.cast::<MaybeUninit<T>>();
+        // SAFETY: inside the storage, and nobody else's.
+        let places = unsafe { std::slice::from_raw_parts_mut(places, count) };
+        let mut written = 0;
+        // A panic in between forgets what was written: it has no destructor.
+        for (place, value) in places.iter_mut().zip(values) {
+            place.write(value);
+            written += 1;
+        }
+        // SAFETY: they are written.
+        unsafe { self.inner.set_len(len + written) };
     }
 
     /// Takes the last element.
@@ -133,7 +198,11 @@ impl<T: 'static> Vec<T> {
     where
         T: Clone,
     {
-        self.inner.extend_from_slice(values);
+        if values.len() > self.inner.capacity() - self.inner.len() {
+            self.make_room(values.len());
+        }
+        // SAFETY: there is room for as many as the slice has.
+        unsafe { self.extend_within(values.len(), values.iter().cloned()) };
     }
 
     /// Moves all elements of another one to the end.
@@ -283,13 +352,27 @@ impl<T> Borrow<[T]> for Vec<T> {
 
 impl<T> Extend<T> for Vec<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
-        self.inner.extend(values);
+        let mut values = values.into_iter();
+        loop {
+            // What an iterator says of its length need not be true: it decides how much room is made, not how much is used.
+            let least = values.size_hint().0;
+            if least > self.inner.capacity() - self.inner.len() {
+                self.make_room(least);
+            }
+            // As many as there are at least, where that is known: then the loop's two ends are one to the compiler.
+            let count = if least > 0 { least } else { self.inner.capacity() - self.inner.len() };
+            // SAFETY: there is room for that many.
+            unsafe { self.extend_within(count, values.by_ref()) };
+            // `zip` asks for a place first, so nothing was taken that has none.
+            let Some(more) = values.next() else { return };
+            self.push(more);
+        }
     }
 }
 
 impl<'a, T: Copy> Extend<&'a T> for Vec<T> {
     fn extend<I: IntoIterator<Item = &'a T>>(&mut self, values: I) {
-        self.inner.extend(values.into_iter().copied());
+        self.extend(values.into_iter().copied());
     }
 }
 
