@@ -86,6 +86,7 @@ pub(super) fn cut_back(header: &Header, mode: GuardMode) {
 pub(super) fn release(header: &Header, mode: GuardMode) -> bool {
     let base = header.slot_base();
     let bytes = 1 << header.shift();
+    header.fiber.end();
     match mode {
         GuardMode::Madvise => {
             // Contents first: if the guards cannot be taken away, `shift` reads 0 and the slot is opened afresh.
