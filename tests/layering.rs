@@ -67,6 +67,8 @@ const SIGNAL_SAFE: &[&str] = &[
     "stack::geometry",
     "stack::grow",
     "sys::mem",
+    // A field's type; the methods are called elsewhere.
+    "sys::sanitizer",
     "sys::signal",
     // The error type of `fault::install`, which runs at boot.
     "sys::OsError",

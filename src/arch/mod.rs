@@ -21,6 +21,9 @@ compile_error!("greenroutine runs on x86-64 and aarch64");
 #[cfg(feature = "backtrace")]
 pub(crate) use imp::{SAVED_BYTES, SAVED_FP, SAVED_PC};
 
+/// How far below the stack pointer a function that calls nobody may use the stack: the most of all targets.
+pub(crate) const RED_ZONE: usize = 128;
+
 /// The stack pointer of the caller.
 ///
 /// The asm reads no memory, so the compiler may reuse an earlier reading. That is harmless here: the reading is

@@ -99,5 +99,5 @@ fn whole(marker: &mut Marker, block: *mut Block, class: usize, all_open: bool) {
         unsafe { marker.scan_ambiguous(range) };
     };
     scan(holdings.payload);
-    holdings.stack.into_iter().for_each(&mut scan);
+    holdings.stack.into_iter().flatten().for_each(&mut scan);
 }

@@ -5,16 +5,15 @@ use std::ops::Range;
 use super::goroutines::{self, Scanned};
 use super::mark::Marker;
 use super::{reap, roots};
+use crate::arch;
 use crate::base::meta;
 use crate::heap::arena::Kind;
 use crate::heap::frozen::{self, Frozen};
-use crate::routine::roots::end_of_running;
+use crate::routine::roots::in_use_of_running;
 use crate::sys::segments::{self, Part};
 use crate::world::Record;
 use crate::world::stop::Stopped;
 
-/// Below the stack pointer: the red zone of the x86-64 ABI, in which a leaf function keeps its locals.
-const RED_ZONE: usize = 128;
 /// The longest part of a thread's stack that the first stop of a cycle scans: 20 µs or so.
 const AT_HAND: usize = 64 << 10;
 
@@ -119,9 +118,9 @@ pub(super) fn for_each_part(thread: &'static Record, mut each: impl FnMut(Range<
     let (start, end) = thread.registers();
     each(start..end);
     let sp = thread.sp();
-    let from = (sp & !7).saturating_sub(RED_ZONE);
-    if let Some(end) = end_of_running(sp) {
-        each(from..end);
+    let from = (sp & !7).saturating_sub(arch::RED_ZONE);
+    if let Some(ranges) = in_use_of_running(sp, from) {
+        ranges.into_iter().for_each(each);
         return false;
     }
     let own = thread.bounds();

@@ -179,7 +179,7 @@ impl<'a> Search<'a> {
         if roots::holds_payload(task) {
             self.look_through_stack(holdings.payload);
         }
-        holdings.stack.into_iter().for_each(|stack| self.look_through_stack(stack));
+        holdings.stack.into_iter().flatten().for_each(|stack| self.look_through_stack(stack));
         for range in roots::links(task) {
             self.look_through(range);
         }
@@ -244,7 +244,7 @@ impl<'a> Search<'a> {
             let (block, class) = self.held.cells.block_at(cell)?;
             // What is not in use of a slot is nobody's; its lowest address may be the arena's.
             let stack = roots::holdings(block, class, false).stack;
-            return stack.filter(|stack| stack.contains(&word)).map(|_| cell);
+            return stack.filter(|stack| stack.iter().any(|range| range.contains(&word))).map(|_| cell);
         }
         let (block, _) = self.held.cells.block_at(word)?;
         roots::member(block).map(|_| block as usize)

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | every cell that is not free | its payload: the closure of a goroutine that has not started, or the result of one that has ended |
 //! | a goroutine that has started | its stack, from where it was suspended to the top |
-//! | a goroutine that runs | the same, which may be too little or too much: its thread's stack pointer lies in the same slot and is scanned from there ([`end_of_running`]) |
+//! | a goroutine that runs | the same, which may be too little or too much: its thread's stack pointer lies in the same slot and is scanned from there ([`in_use_of_running`]) |
 //!
 //! The life of a cell begins before a closure is put into it and ends after the result was taken (`sched::spawn`, `body`), so nothing is missed in between.
 //!
@@ -19,7 +19,7 @@ use super::cell::{Kind, MORE_SHARED, Task, TaskRef};
 use super::slot::Slot;
 use super::wake::Wait;
 use crate::base::meta::Block;
-use crate::stack::{HEADER_BYTES, geometry};
+use crate::stack::{HEADER_BYTES, commit, geometry};
 
 /// A suspended goroutine's stack is in use a little below the recorded stack pointer: the registers that the switch has pushed.
 const MARGIN: usize = 256;
@@ -49,7 +49,7 @@ pub(crate) fn fingerprint(block: *mut Block) -> u64 {
 /// What a goroutine holds: its payload, and its stack.
 pub(crate) struct Holdings {
     pub(crate) payload: Range<usize>,
-    pub(crate) stack: Option<Range<usize>>,
+    pub(crate) stack: Option<[Range<usize>; 2]>,
 }
 
 /// What a goroutine holds, with the world stopped. `all_open`: if it runs, everything on its stack that is open, because a thread's stack pointer was found elsewhere
@@ -63,9 +63,10 @@ pub(crate) fn holdings(block: *mut Block, class: usize, all_open: bool) -> Holdi
     }
     let stack = task.slot().map(|slot| {
         let is_parked = task.wake.waiting().is_some();
-        let low = slot.stack.open_from();
-        let from = if all_open && !is_parked { low } else { used_from(slot.suspended_sp.get()).max(low) };
-        from..slot.stack.address()
+        let used = used_from(slot.suspended_sp.get());
+        // A goroutine that has never been suspended has none, or that of the last on its stack.
+        let is_known = used >= slot.stack.limit_address() && (is_parked || !all_open);
+        commit::in_use(&slot.stack, if is_known { used } else { slot.stack.open_from() })
     });
     Holdings { payload, stack }
 }
@@ -95,9 +96,9 @@ pub(crate) fn header_of(block: *mut Block, class: usize) -> (Range<usize>, usize
     (payload(task, class), task.slot.load(Ordering::Relaxed) as usize)
 }
 
-/// Where the stack ends of the goroutine that runs with that stack pointer; none if it is no goroutine's.
-pub(crate) fn end_of_running(sp: usize) -> Option<usize> {
-    Some(geometry::header_at(sp)?.address().max(sp))
+/// What is in use of the stack of the goroutine that runs with that stack pointer, from `from` on; none if it is no goroutine's. A pointer that has just moved may point below what is open.
+pub(crate) fn in_use_of_running(sp: usize, from: usize) -> Option<[Range<usize>; 2]> {
+    geometry::header_at(sp).map(|header| commit::in_use(header, from))
 }
 
 /// A goroutine, for who searches for goroutines that nobody reaches, with the world stopped.

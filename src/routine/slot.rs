@@ -17,6 +17,7 @@ use super::cell::{Task, TaskRef};
 use crate::base::fatal;
 use crate::stack::geometry;
 use crate::stack::{HEADER_BYTES, Header};
+use crate::sys::sanitizer::{self, Fiber};
 
 /// What a goroutine tells its worker as it suspends: one of the constants, or the address of a park operation.
 pub(crate) type Command = usize;
@@ -78,7 +79,7 @@ pub(crate) struct Slot {
     pub(crate) ended: Ended,
 }
 
-const _: () = assert!(std::mem::offset_of!(Slot, prepared) == 64);
+const _: () = assert!(std::mem::offset_of!(Slot, prepared) == 64 + size_of::<Fiber>());
 const _: () = assert!(size_of::<Slot>() <= HEADER_BYTES && HEADER_BYTES.is_multiple_of(16));
 
 /// A slot, mapped for ever.
@@ -104,6 +105,8 @@ impl Slot {
         if self.prepared.get() {
             return;
         }
+        // The frames of the coroutine that the slot had before it was given to the kernel: all near the top, between two goroutines.
+        sanitizer::forget_frames(self.stack.open_from(), self.stack.address());
         let coroutine = SlotCoroutine::with_stack(SlotStack(&self.stack), move |yielder, ()| {
             self.yielder.set(yielder);
             loop {
@@ -128,7 +131,7 @@ impl Slot {
         let place = unsafe { &mut *self.coroutine.get() };
         // SAFETY: prepared, so initialised.
         let coroutine = unsafe { place.assume_init_mut() };
-        match coroutine.resume(()) {
+        match self.stack.fiber.run(|| coroutine.resume(())) {
             CoroutineResult::Yield(command) => command,
             CoroutineResult::Return(()) => fatal!("greenroutine: fatal: the body of a slot returned\n"),
         }

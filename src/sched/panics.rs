@@ -31,6 +31,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::routine::Task;
 use crate::sys::mem;
+use crate::sys::sanitizer::Fiber;
 
 struct TokenStack {
     base: usize,
@@ -69,7 +70,10 @@ unsafe impl Stack for TokenStack {
 }
 
 /// A panic in suspension: see the file's documentation.
-struct Token(Coroutine<(), (), (), TokenStack>);
+struct Token {
+    coroutine: Coroutine<(), (), (), TokenStack>,
+    fiber: Fiber,
+}
 
 // SAFETY: what lies on the suspended stack is `catch_unwind`'s frame, `SuspendOnDrop` and the frames of this file, none of which
 // holds anything bound to a thread.
@@ -96,14 +100,16 @@ impl Token {
             }));
             debug_assert!(result.is_err_and(|payload| payload.is::<TokenMark>()));
         });
-        let result = coroutine.resume(());
+        let fiber = Fiber::new();
+        let result = fiber.run(|| coroutine.resume(()));
         debug_assert!(matches!(result, CoroutineResult::Yield(())));
-        Self(coroutine)
+        Self { coroutine, fiber }
     }
 
     /// Takes one from the calling thread's count.
     fn finish(mut self) {
-        let result = self.0.resume(());
+        let result = self.fiber.run(|| self.coroutine.resume(()));
+        self.fiber.end();
         debug_assert!(matches!(result, CoroutineResult::Return(())));
     }
 }

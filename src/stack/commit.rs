@@ -1,5 +1,6 @@
 //! Opening a slot, cutting it back, giving it to the kernel: by the slot's owner, while nobody runs on it.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::geometry::{HEADER_BYTES, Header, HeaderRef, INITIAL, hard_guard, header_of_slot, top_of};
@@ -45,6 +46,17 @@ pub(crate) fn open_to(header: &Header, bytes: usize, mode: GuardMode) {
     }
 }
 
+/// What may hold something of a stack that is used from `from` on upwards: all but the soft guard, which stands in between if C code with large frames has stepped over it. The second range is
+/// mostly empty.
+pub(crate) fn in_use(header: &Header, from: usize) -> [Range<usize>; 2] {
+    let guard = header.guard.load(Relaxed);
+    let upper = from.clamp(guard + PAGE, header.address())..header.address();
+    // Without markers nothing is accessible below the guard, and at the limit the guard is several pages.
+    let is_open_below = mem::guard_mode() == GuardMode::Madvise && header.hard.load(Relaxed) == 0;
+    let lower = if is_open_below { from.min(guard)..guard } else { guard..guard };
+    [upper, lower]
+}
+
 /// Gives everything below the initial size back to the kernel. If the kernel refuses, the slot stays as it is: guarded
 /// and larger.
 pub(super) fn cut_back(header: &Header, mode: GuardMode) {
@@ -74,6 +86,7 @@ pub(super) fn cut_back(header: &Header, mode: GuardMode) {
 pub(super) fn release(header: &Header, mode: GuardMode) -> bool {
     let base = header.slot_base();
     let bytes = 1 << header.shift();
+    header.fiber.end();
     match mode {
         GuardMode::Madvise => {
             // Contents first: if the guards cannot be taken away, `shift` reads 0 and the slot is opened afresh.

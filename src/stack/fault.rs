@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::geometry::{self, Header, MAX_STACK};
 use super::grow::{self, Growth};
+use crate::arch;
 use crate::sys::OsError;
 use crate::sys::mem;
 use crate::sys::signal::{self, Fault, Handled};
@@ -38,7 +39,13 @@ fn on_fault(fault: Fault) -> Handled {
     if fault.address < header.slot_base() || fault.address >= header.address() {
         return Handled::No;
     }
-    match grow::grow(header, fault.address, mem::guard_mode()) {
+    if fault.address >= header.open_from() {
+        return Handled::No;
+    }
+    // Not the address alone: C code may have stepped over the guard, because only Rust's large frames are probed, and runs into it from below. A guard that stood anywhere above the
+    // stack pointer would stand in what is in use, and empty that page.
+    let in_use = fault.address.min(fault.sp - arch::RED_ZONE);
+    match grow::grow(header, in_use, mem::guard_mode()) {
         Growth::Grown => Handled::Retry,
         Growth::NotStack => Handled::No,
         Growth::PastLimit => report(header, true),

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::arch;
 use crate::sys::mem::PAGE;
+use crate::sys::sanitizer::Fiber;
 
 /// The smallest stride and the smallest `stack_max`: 64 KiB.
 pub(crate) const MIN_STACK: usize = 1 << MIN_SHIFT;
@@ -117,6 +118,8 @@ pub(crate) struct Header {
     pub(super) hard: AtomicU32,
     /// Log2 of the stride; 0: never prepared, or given back to the kernel.
     pub(super) shift: AtomicU32,
+    /// The stack as ThreadSanitizer knows it; of no size elsewhere.
+    pub(crate) fiber: Fiber,
 }
 
 /// Evidence of a slot: the address of its header, which is mapped for ever (it may read as zero while the slot is cold).

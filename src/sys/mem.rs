@@ -36,7 +36,8 @@ pub(crate) enum GuardMode {
 pub(crate) fn guard_mode() -> GuardMode {
     static MODE: OnceLock<GuardMode> = OnceLock::new();
     *MODE.get_or_init(|| {
-        if cfg!(force_mprotect) {
+        // The compiler leaves out the probes of large frames where these sanitizers are on: nothing below the open stack may be accessible, or such a frame steps over its guard.
+        if cfg!(any(force_mprotect, asan, tsan)) {
             return GuardMode::Mprotect;
         }
         // Without overcommit a whole writable region would be charged at once.

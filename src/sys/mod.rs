@@ -21,6 +21,7 @@
 //! | `tasks` | the threads of the process, and which of them sleep |
 //! | `images` | the program and its libraries as they are loaded |
 //! | `quit` | SIGQUIT, counted |
+//! | `sanitizer` | what the sanitizers' runtimes must be told |
 //! | `limits` | what this kernel and its settings allow: what `doctor` prints |
 
 pub(crate) mod clock;
@@ -35,6 +36,7 @@ pub(crate) mod limits;
 pub(crate) mod look;
 pub(crate) mod mem;
 pub(crate) mod quit;
+pub(crate) mod sanitizer;
 pub(crate) mod segments;
 pub(crate) mod signal;
 pub(crate) mod socket;
