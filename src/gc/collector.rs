@@ -242,8 +242,24 @@ pub(super) fn may_leak() -> bool {
     cfg!(any(miri, heap_aside)) || crate::arch::is_under_valgrind()
 }
 
+/// Ends the process if the collector's thread panics, which has then been reported.
+struct FatalPanic;
+
+impl Drop for FatalPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "greenroutine: gc: the collector's thread has panicked, which is a bug in it: aborting"
+            );
+            std::process::abort();
+        }
+    }
+}
+
 /// The collector's thread.
 fn serve(mut barrier: Option<Barrier>) {
+    // Whoever waits for a cycle would wait for ever, and what is marked would be worth nothing.
+    let _fatal = FatalPanic;
     if !world::exempt() {
         return eprintln!("greenroutine: gc: no memory for the collector: nothing is collected");
     }

@@ -77,12 +77,17 @@ impl Cache {
     pub(super) fn take_back(&self, bin: usize, object: usize) -> bool {
         critical::run(|| {
             let line = &self.lines[bin % BINS_ROOM];
+            let Some(span) = line.span.get() else { return false };
+            let class = bin / 2;
+            // The slots of the word, which may be fewer than its bits: what comes after them is another span's.
+            let slots = (class::slots(class) - line.word.get() * 64).min(64);
             let offset = object.wrapping_sub(line.base.get());
-            let is_at_hand = line.span.get().is_some() && offset < 64 * line.size.get();
+            let is_at_hand = span.start() + line.word.get() * 64 * line.size.get() == line.base.get()
+                && offset < slots * line.size.get();
             if !is_at_hand || central::is_marking() || sample::is_on_in(sample::epoch()) {
                 return false;
             }
-            let slot = class::index(bin / 2, offset);
+            let slot = class::index(class, offset);
             central::poison_if_wanted(object, line.size.get());
             debug_assert_eq!(
                 (line.bits.get() | line.rest.get()) >> slot & 1,

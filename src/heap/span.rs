@@ -330,7 +330,9 @@ impl Span {
         let slots = class::slots(class);
         let mut live = 0;
         for index in 0..slots.div_ceil(64) {
-            let marks = self.side[index].swap(0, Ordering::Relaxed);
+            // A free slot may be marked: the marker has followed a stale word into a span that was just being made, looked whether the slot is free before it was said to be, and marked it after the marks had been
+            // cleared. It is no object for all that.
+            let marks = self.side[index].swap(0, Ordering::Relaxed) & !self.free_word(index);
             live += marks.count_ones() as usize;
             self.free[index].store(all_slots(slots, index) & !marks, Ordering::Relaxed);
         }

@@ -286,6 +286,9 @@ fn what_is_given_back_is_handed_out_next() {
         // The lowest first.
         assert_eq!([collected(&cache, bin), collected(&cache, bin)], [objects[1], objects[3]]);
         assert!(!cache.take_back(bin, objects[0] + (1 << 30)), "of no word that is at hand");
+        // A word has bits for 64 slots, and a span may have fewer: what lies behind it is another's.
+        let end = lookup::object(objects[0]).unwrap().span.start() + class::granules(bin / 2) * GRANULE;
+        assert!(!cache.take_back(bin, end), "of the next span");
         // While marking runs all is left to the sweep.
         central::set_marking(true);
         assert!(!cache.take_back(bin, objects[2]));
