@@ -1,4 +1,5 @@
 //! What the runtime tells the program's log (feature `tracing`), heard by a subscriber that keeps it all.
+#![cfg(feature = "tracing")]
 
 mod common;
 
