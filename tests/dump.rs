@@ -6,22 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::{in_child, is_child, on_goroutines, runtime, text, wait_for_waiters, wait_until, waiting};
-use greenroutine::channel::{Receiver, Sender};
+use common::{
+    in_child, is_child, on_goroutines, outer_of_the_receiver, runtime, text, wait_for_waiters, wait_until,
+    waiting,
+};
+use greenroutine::channel::Sender;
 use greenroutine::sync::{Mutex, WaitGroup};
 use greenroutine::{chan, go, runtime as current, scope, task, time};
-
-#[inline(never)]
-fn waits_for_a_message(r: &Receiver<()>) {
-    let _ = r.recv();
-    std::hint::black_box(r);
-}
-
-#[inline(never)]
-fn outer_of_the_receiver(r: &Receiver<()>) {
-    waits_for_a_message(r);
-    std::hint::black_box(r);
-}
 
 /// The group of a dump that has a line with `part`.
 fn group(dump: &str, part: &str) -> String {

@@ -7,23 +7,10 @@ mod pprof;
 
 use std::process::Command;
 
-use common::{on_goroutines, runtime, wait_until};
-use greenroutine::channel::Receiver;
+use common::{on_goroutines, outer_of_the_receiver, runtime, wait_until};
 use greenroutine::sync::Mutex;
 use greenroutine::{chan, go, scope, task};
 use pprof::{Parsed, Sample};
-
-#[inline(never)]
-fn waits_for_a_message(r: &Receiver<()>) {
-    let _ = r.recv();
-    std::hint::black_box(r);
-}
-
-#[inline(never)]
-fn outer_of_the_receiver(r: &Receiver<()>) {
-    waits_for_a_message(r);
-    std::hint::black_box(r);
-}
 
 #[inline(never)]
 fn profile() -> Parsed {

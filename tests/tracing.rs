@@ -7,6 +7,7 @@ use std::fmt::{Debug, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
+#[cfg(feature = "gc")]
 use common::wait_until;
 use greenroutine::{Runtime, chan, go, task};
 use tracing::field::{Field, Visit};

@@ -25,10 +25,7 @@ pub(crate) mod meta;
 pub(crate) mod parse;
 #[cfg(not(loom))]
 pub(crate) mod rng;
-#[cfg(all(feature = "tracing", not(loom)))]
-pub(crate) mod tell;
-#[cfg(all(not(feature = "tracing"), not(loom)))]
-#[path = "tell_off.rs"]
+#[cfg(not(loom))]
 pub(crate) mod tell;
 
 pub(crate) use crossbeam_utils::CachePadded;

@@ -7,7 +7,6 @@
 //! | `noscan` | no block that is never read holds the only reference to an object ([`suspects`]) | the last stop reads those blocks at every byte |
 //! | `poison` | nobody reads what was freed: it is overwritten (`heap::central`) | the sweep writes what it frees |
 
-use std::fmt::{self, Write};
 use std::ops::Range;
 
 use super::words::Words;
@@ -16,6 +15,7 @@ use crate::heap::arena::Kind;
 use crate::heap::frozen::Frozen;
 use crate::heap::lookup::{Extent, Object};
 use crate::sys::mem::PAGE;
+use crate::sys::signal::text::Text;
 use crate::sys::uffd::{Rearm, Watch};
 use crate::sys::{OsError, signal};
 
@@ -64,29 +64,15 @@ impl Sums {
 /// Ends the process. Without std's streams, whose locks a stopped thread may have.
 #[cold]
 pub(super) fn page_is_lost(page: usize) -> ! {
-    let mut text = Text { bytes: [0; 512], len: 0 };
-    // Longer than the buffer it is not.
-    let _ = writeln!(
-        text,
-        "greenroutine: gc: check=dirty: the page at {page:#x} has changed since marking began, and the kernel does not call it written: what is reached only from there would be freed. \
-         GREENROUTINE_GC=backend=stw does without the kernel's word"
-    );
-    signal::write_stderr(&text.bytes[..text.len]);
+    Text::<512>::new()
+        .add("greenroutine: gc: check=dirty: the page at ")
+        .address(page)
+        .add(
+            " has changed since marking began, and the kernel does not call it written: what is reached only from there would be freed. \
+             GREENROUTINE_GC=backend=stw does without the kernel's word\n",
+        )
+        .write();
     signal::abort()
-}
-
-struct Text {
-    bytes: [u8; 512],
-    len: usize,
-}
-
-impl fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len += text.len();
-        Ok(())
-    }
 }
 
 fn sum(page: usize) -> usize {

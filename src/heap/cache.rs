@@ -82,9 +82,9 @@ impl Cache {
             // The slots of the word, which may be fewer than its bits: what comes after them is another span's.
             let slots = (class::slots(class) - line.word.get() * 64).min(64);
             let offset = object.wrapping_sub(line.base.get());
-            let is_at_hand = span.start() + line.word.get() * 64 * line.size.get() == line.base.get()
-                && offset < slots * line.size.get();
-            if !is_at_hand || central::is_marking() || sample::is_on_in(sample::epoch()) {
+            debug_assert_eq!(span.start() + line.word.get() * 64 * line.size.get(), line.base.get());
+            if offset >= slots * line.size.get() || central::is_marking() || sample::is_on_in(sample::epoch())
+            {
                 return false;
             }
             let slot = class::index(class, offset);

@@ -4,39 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::owner::Exhausted;
-use crate::sys::{limits, signal};
+use crate::sys::limits;
+use crate::sys::signal::text::Text;
 
 static IS_SAID: AtomicBool = AtomicBool::new(false);
-
-/// Fixed text and numbers, as far as they fit.
-struct Text {
-    bytes: [u8; 512],
-    len: usize,
-}
-
-impl Text {
-    fn add(&mut self, text: &str) -> &mut Self {
-        let room = &mut self.bytes[self.len..];
-        let len = text.len().min(room.len());
-        room[..len].copy_from_slice(&text.as_bytes()[..len]);
-        self.len += len;
-        self
-    }
-
-    fn number(&mut self, mut number: usize) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.add(std::str::from_utf8(&digits[at..]).unwrap_or("?"))
-    }
-}
 
 /// Names the block that could not be had, and the limit; the first time only.
 #[cold]
@@ -44,7 +15,7 @@ pub(super) fn exhausted(what: Exhausted) {
     if IS_SAID.swap(true, Ordering::Relaxed) {
         return;
     }
-    let mut text = Text { bytes: [0; 512], len: 0 };
+    let mut text = Text::<512>::new();
     text.add("greenroutine: heap: no memory for a block of ").number(what.bytes).add(" bytes: ");
     let address_space = limits::address_space();
     if what.errno == 0 {
@@ -64,20 +35,5 @@ pub(super) fn exhausted(what: Exhausted) {
         };
     }
     text.add(". This is said once.\n");
-    signal::write_stderr(&text.bytes[..text.len]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_text_are_put_together() {
-        let mut text = Text { bytes: [0; 512], len: 0 };
-        text.add("a ").number(0).add(" b ").number(18_446_744_073_709_551_615);
-        assert_eq!(&text.bytes[..text.len], b"a 0 b 18446744073709551615");
-        let long = "x".repeat(600);
-        text.add(&long);
-        assert_eq!(text.len, 512);
-    }
+    text.write();
 }

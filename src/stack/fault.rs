@@ -10,6 +10,7 @@ use super::grow::{self, Growth};
 use crate::arch;
 use crate::sys::OsError;
 use crate::sys::mem;
+use crate::sys::signal::text::Text;
 use crate::sys::signal::{self, Fault, Handled};
 
 /// Who overflowed: what the task layer knows of the goroutine on a slot. The strings live as long as the process does not
@@ -54,8 +55,8 @@ fn on_fault(fault: Fault) -> Handled {
 }
 
 fn report(header: &Header, past_limit: bool) -> ! {
-    let mut text = Text::new();
-    text.str("\ngoroutine ");
+    let mut text = Text::<1024>::new();
+    text.add("\ngoroutine ");
     let describe = DESCRIBE.load(Ordering::Acquire);
     // SAFETY: `install` stored a Describe there before the handler that calls this was installed.
     let describe: Describe = unsafe { std::mem::transmute(describe) };
@@ -63,91 +64,28 @@ fn report(header: &Header, past_limit: bool) -> ! {
     if let Some(victim) = &victim {
         text.number(victim.id as usize);
         if !victim.name.is_empty() {
-            text.str(" '");
-            text.str(victim.name);
-            text.str("'");
+            text.add(" '");
+            text.add(victim.name);
+            text.add("'");
         }
     }
     if past_limit {
-        text.str(" has overflowed its stack");
+        text.add(" has overflowed its stack");
     } else {
-        text.str(" needs more stack, and the kernel refused it (out of memory, or of vm.max_map_count)");
+        text.add(" needs more stack, and the kernel refused it (out of memory, or of vm.max_map_count)");
     }
     if let Some(victim) = &victim {
-        text.str("\nits limit is stack_max = ");
+        text.add("\nits limit is stack_max = ");
         text.number(victim.stack_max);
-        text.str(" bytes; it was spawned at ");
-        text.str(victim.file);
-        text.str(":");
+        text.add(" bytes; it was spawned at ");
+        text.add(victim.file);
+        text.add(":");
         text.number(victim.line as usize);
     }
-    text.str("\nraise the limit with task::Builder::stack_max for one goroutine, runtime::Builder::stack_max for all, or \
+    text.add("\nraise the limit with task::Builder::stack_max for one goroutine, runtime::Builder::stack_max for all, or \
               GREENROUTINE_STACK_MAX for the global runtime (at most ");
     text.number(MAX_STACK);
-    text.str(" bytes)\nfatal runtime error: stack overflow, aborting\n");
+    text.add(" bytes)\nfatal runtime error: stack overflow, aborting\n");
     text.write();
     signal::abort()
-}
-
-/// A message built without allocation or formatting.
-struct Text {
-    bytes: [u8; 1024],
-    len: usize,
-}
-
-impl Text {
-    fn new() -> Self {
-        Self { bytes: [0; 1024], len: 0 }
-    }
-
-    fn str(&mut self, text: &str) {
-        for byte in text.bytes() {
-            if let Some(slot) = self.bytes.get_mut(self.len) {
-                *slot = byte;
-                self.len += 1;
-            }
-        }
-    }
-
-    fn number(&mut self, mut number: usize) {
-        let mut digits = [0_u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        for digit in &digits[at..] {
-            if let Some(slot) = self.bytes.get_mut(self.len) {
-                *slot = *digit;
-                self.len += 1;
-            }
-        }
-    }
-
-    fn write(&self) {
-        signal::write_stderr(self.bytes.get(..self.len).unwrap_or_default());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_counts_and_never_overruns() {
-        let mut text = Text::new();
-        text.str("a ");
-        text.number(0);
-        text.str(" ");
-        text.number(usize::MAX);
-        assert_eq!(&text.bytes[..text.len], format!("a 0 {}", usize::MAX).as_bytes());
-        for _ in 0..2000 {
-            text.str("x");
-        }
-        assert_eq!(text.len, text.bytes.len());
-    }
 }

@@ -7,6 +7,8 @@
 //! The handlers run on an alternate stack, because the fault is usually that there is no stack left. std gives every
 //! thread it starts a small one; [`AltStack`] gives workers one with room for the overflow report.
 
+pub(crate) mod text;
+
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,6 +6,7 @@ use std::panic::resume_unwind;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use greenroutine::channel::Receiver;
 use greenroutine::{Runtime, task, yield_now};
 
 /// A runtime of `workers` in home or free mode.
@@ -228,6 +229,18 @@ pub(crate) fn in_child_after(name: &str, setup: &str) -> Output {
         .envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .output()
         .expect("sh starts")
+}
+
+/// Waits for a message in frames with names that a backtrace shows: this one, and `waits_for_a_message` within.
+#[inline(never)]
+pub(crate) fn outer_of_the_receiver(r: &Receiver<()>) {
+    #[inline(never)]
+    fn waits_for_a_message(r: &Receiver<()>) {
+        let _ = r.recv();
+        std::hint::black_box(r);
+    }
+    waits_for_a_message(r);
+    std::hint::black_box(r);
 }
 
 /// Overwrites what earlier calls have left on the stack.

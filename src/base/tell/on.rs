@@ -1,36 +1,11 @@
-//! What the runtime tells the program's log: events of the crate `tracing`, with the target `greenroutine`. `tell_off` stands in for it without the feature.
-//!
-//! Called where user code may run: by goroutines on their own stacks, by plain threads, by the collector's thread between two cycles. Never under a lock of ours, by the allocator, or by a signal
-//! handler: a subscriber allocates, locks, writes, and may call the library.
+//! Events of the crate `tracing`, with the target `greenroutine`.
 #![forbid(unsafe_code)]
 
 use std::panic::Location;
-use std::time::Duration;
 
-/// How a goroutine has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It returned.
-    Returned,
-    /// It panicked.
-    Panicked,
-    /// It was cancelled.
-    Cancelled,
-    /// It called `goexit`.
-    Exited,
-}
-
-/// The figures of a collection.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "gc"), expect(dead_code, reason = "the collector's"))]
-pub(crate) struct Cycle {
-    pub(crate) number: u64,
-    pub(crate) pause: Duration,
-    pub(crate) mark: Duration,
-    pub(crate) sweep: Duration,
-    pub(crate) live: usize,
-    pub(crate) in_use: usize,
-}
+#[cfg(feature = "gc")]
+use super::Cycle;
+use super::End;
 
 const TARGET: &str = "greenroutine";
 
